@@ -1,0 +1,49 @@
+# Davy's few doors. `make demo` runs the main job, `make test` passes the tests, `make check` is the quick part of them,
+# `make bench` measures. Each does its own set-up; what needs root and is missing is printed as the line to run.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: help demo test check bench console servers fetch
+
+CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: dashboards/dist/index.html ## a simulated prefecture, two gateways, a broker, the centre and its console
+	@echo "building Davy (the first time takes minutes) …"
+	cargo build --release -p gateway -p ingest
+	cargo build --release -p tests --features demo --bin davy-demo
+	exec target/release/davy-demo
+
+test: check servers ## everything: checks, unit, property, system and browser tests with real servers
+	@echo "── system, unit and property tests"
+	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	cargo build --workspace --bins --features tests/demo && \
+	cargo test --workspace --features tests/demo
+	@echo "── browser tests"
+	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	cargo run -q -p tests --features demo --bin davy-browser-tests
+
+check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, the console's types and unit tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --features tests/demo -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cd dashboards && npm run check && npm run build
+
+bench: servers ## throughput, latency and bytes a sample, beside Telegraf and InfluxDB in the same run
+	eval "$$(tests/servers/get.sh --export influxd telegraf mosquitto)"; \
+	cargo build --release -p gateway -p ingest && \
+	cargo run --release -p tests --bin davy-bench
+
+console: dashboards/dist/index.html ## build the console that davy-ingest serves
+
+servers:
+	@tests/servers/get.sh influxd mosquitto chromium
+
+dashboards/node_modules/.package-lock.json: dashboards/package-lock.json
+	cd dashboards && npm ci --no-audit --no-fund
+
+dashboards/dist/index.html: dashboards/node_modules/.package-lock.json $(CONSOLE_SOURCES)
+	cd dashboards && npm run build
