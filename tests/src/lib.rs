@@ -1,1 +1,3 @@
-//! tests
+//! Whole-system tests, fault tests, benchmarks and simulated plants of Davy. Nothing here is part of the product.
+
+pub mod harness;

@@ -1,0 +1,9 @@
+//! What system and fault tests, the demo and the benchmarks share: real servers as children, in temporary folders, on
+//! free ports of the loopback address, ended with the value that holds them.
+
+pub mod influx;
+pub mod modbus;
+pub mod mosquitto;
+pub mod process;
+pub mod proxy;
+pub mod wait;
