@@ -1,3 +1,6 @@
 //! Whole-system tests, fault tests, benchmarks and simulated plants of Davy. Nothing here is part of the product.
 
 pub mod harness;
+pub mod meters;
+pub mod recordings;
+pub mod replay;
