@@ -1,3 +1,37 @@
-//! rules
+//! The rule engine: what makes an alarm of samples and facts, and says why.
+//!
+//! Called by the gateway (edge copy) and by the centre's evaluator with the same inputs and the same result.
+//! Pure: it has no clock, does no I/O, and uses no maths from the platform's library, so that edge, centre,
+//! replay and back-test agree byte for byte. Times are Unix milliseconds (UTC) handed in by the caller.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`evaluator`] | the settled and the live evaluator of one gateway over the centre's log |
+//! | [`series`] | names of series, quality of a sample |
+//! | [`site`] | what the registry knows: devices, ratings, pairs, groups, overrides |
+//! | [`fact`] | what a person or an office recorded: orders, approvals, work windows |
+//! | [`transition`] | what the engine says: raise, level up, level down, clear, with a key that is stable for ever |
+//! | [`evidence`] | why it said so, enough to judge again |
+//! | [`test`] | the tests a rule can make of its inputs, three-valued |
+//! | [`standing`] | whether a rule can run at all at a site, and what is pending |
 
 pub mod evaluator;
+pub mod evidence;
+pub mod fact;
+pub mod series;
+pub mod site;
+pub mod standing;
+pub mod test;
+pub mod text;
+pub mod transition;
+
+pub use evidence::{Evidence, Lang};
+pub use fact::{Fact, FactBody, RegState};
+pub use series::{Ms, Quality, Sample, SeriesKey};
+pub use site::SiteModel;
+pub use standing::{Pending, RuleState, Standing};
+pub use text::Text;
+pub use transition::{Scope, Severity, Transition, TransitionKey, TransitionKind};
+
+/// Version of the engine's state and semantics; a snapshot of another version is rebuilt from the log.
+pub const ENGINE_VERSION: u32 = 1;
