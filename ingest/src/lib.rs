@@ -1,1 +1,10 @@
-//! ingest
+//! The central program: receive, log, store, evaluate, alarm, answer.
+//!
+//! `main.rs` parses arguments and calls in here; the data's way through the modules is drawn in `docs/ARCHITECTURE.md`.
+
+pub mod account;
+pub mod alarms;
+pub mod clock;
+pub mod journal;
+pub mod secret;
+pub mod state;

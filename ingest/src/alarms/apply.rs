@@ -1,0 +1,396 @@
+//! Turns what an evaluator decided into journals, occurrences and outbox rows, in one transaction with its position.
+//!
+//! Idempotent by transition key: after a restart the evaluator runs again from its snapshot and repeats itself; what is
+//! already written changes nothing and tells nobody.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait};
+use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+
+use super::machine::{Axes, Event, Step};
+use rules::{Transition, TransitionKind};
+
+use super::{AlarmChange, DutyEvent, EvaluationBatch, Occurrence, Page, Verdict, alarm_id};
+use crate::state::entity::alarm::{alarm, occurrence};
+use crate::state::entity::journal::{duty, verdict};
+use crate::state::entity::progress::outbox;
+use crate::state::progress::{keep_snapshot, move_cursor};
+use crate::state::{During, State, StateError, to_body};
+
+/// Receivers of a fresh alarm; the notifier knows who is behind the word.
+pub const CHANNEL_DUTY: &str = "duty";
+
+impl State {
+    /// Makes one step of an evaluator durable: verdicts, duty events, alarms, outbox, snapshot and position together.
+    ///
+    /// Gives the changes that were new, in order; a repeated batch gives none.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing of the batch is, and the caller tries the same batch again.
+    pub async fn apply_evaluation(
+        &self,
+        batch: EvaluationBatch,
+    ) -> Result<Vec<AlarmChange>, StateError> {
+        let tx = self.begin().await?;
+        for verdict in &batch.verdicts {
+            write_verdict(&tx, verdict).await?;
+        }
+        let mut changes = Vec::new();
+        for event in &batch.duty {
+            changes.extend(apply_event(&tx, event, batch.recorded_at).await?);
+        }
+        if let Some(snapshot) = batch.snapshot {
+            keep_snapshot(&tx, &batch.evaluator, snapshot, batch.recorded_at).await?;
+        }
+        move_cursor(&tx, &batch.evaluator, batch.position, batch.recorded_at).await?;
+        tx.commit().await.during("committing an evaluation")?;
+        Ok(changes)
+    }
+}
+
+async fn write_verdict(tx: &DatabaseTransaction, verdict: &Verdict) -> Result<(), StateError> {
+    let transition = &verdict.transition;
+    let key = transition.key().to_string();
+    let known = verdict::Entity::find()
+        .filter(verdict::Column::Gateway.eq(&verdict.gateway))
+        .filter(verdict::Column::Key.eq(&key))
+        .count(tx)
+        .await
+        .during("looking for a verdict")?;
+    if known > 0 {
+        return Ok(());
+    }
+    let row = verdict::ActiveModel {
+        seq: NotSet,
+        key: Set(key),
+        gateway: Set(verdict.gateway.clone()),
+        site: Set(transition.scope.site.clone()),
+        rule: Set(transition.rule.clone()),
+        scope: Set(transition.scope.object.clone()),
+        kind: Set(transition.kind.name().to_owned()),
+        severity: Set(severity_of(transition)),
+        segment: Set(i64::from(transition.segment)),
+        t: Set(transition.t),
+        since: Set(transition.since),
+        body: Set(to_body(transition)),
+    };
+    verdict::Entity::insert(row).exec_without_returning(tx).await.during("writing a verdict")?;
+    Ok(())
+}
+
+fn severity_of(transition: &Transition) -> i32 {
+    i32::from(transition.level.number())
+}
+
+/// What an event did to the occurrence it met.
+struct Applied {
+    kind: &'static str,
+    occurrence: Occurrence,
+    asks: bool,
+}
+
+async fn apply_event(
+    tx: &DatabaseTransaction,
+    event: &DutyEvent,
+    now_ms: i64,
+) -> Result<Option<AlarmChange>, StateError> {
+    let key = duty_key(event);
+    let known = duty::Entity::find().filter(duty::Column::Key.eq(&key)).count(tx).await;
+    if known.during("looking for a duty event")? > 0 {
+        return Ok(None);
+    }
+    let transition = &event.transition;
+    let id = alarm_id(&transition.rule, &transition.scope);
+    let current = current_occurrence(tx, &id).await?;
+    let applied = match current {
+        Some(current) if event.amends.is_some() && event.page != Page::LateUnsigned => {
+            Some(annotate(tx, current, event).await?)
+        }
+        current => change(tx, current, event, now_ms).await?,
+    };
+    let Some(applied) = applied else { return Ok(None) };
+    let pages = applied.asks
+        && event.amends.is_none()
+        && event.page.pages()
+        && !transition.is_suppressed()
+        && applied.occurrence.needs_ack;
+    write_duty(tx, key, event, &applied, now_ms).await?;
+    if pages {
+        write_outbox(tx, &applied.occurrence, transition, now_ms).await?;
+    }
+    Ok(Some(AlarmChange { kind: applied.kind, occurrence: applied.occurrence, pages }))
+}
+
+/// A correction of something and the thing itself may be the same transition: their keys must differ.
+fn duty_key(event: &DutyEvent) -> String {
+    let prefix = if event.amends.is_some() { "amends:" } else { "" };
+    format!("{prefix}{}", event.transition.key())
+}
+
+async fn current_occurrence(
+    tx: &DatabaseTransaction,
+    alarm: &str,
+) -> Result<Option<Occurrence>, StateError> {
+    let alarm = alarm::Entity::find_by_id(alarm).one(tx).await.during("reading an alarm")?;
+    let Some(alarm) = alarm else { return Ok(None) };
+    let id = occurrence_id(&alarm.id, alarm.occurrences);
+    occurrence::Entity::find_by_id(id).one(tx).await.during("reading an occurrence")
+}
+
+fn occurrence_id(alarm: &str, number: i64) -> String {
+    format!("{alarm}-{number}")
+}
+
+/// Keeps the correction beside what was paged: both axes stay, the signature too.
+async fn annotate(
+    tx: &DatabaseTransaction,
+    mut current: Occurrence,
+    event: &DutyEvent,
+) -> Result<Applied, StateError> {
+    current.amends.clone_from(&event.amends);
+    let occurrence = save(tx, current).await?;
+    Ok(Applied { kind: "amends", occurrence, asks: false })
+}
+
+async fn change(
+    tx: &DatabaseTransaction,
+    current: Option<Occurrence>,
+    event: &DutyEvent,
+    now_ms: i64,
+) -> Result<Option<Applied>, StateError> {
+    let transition = &event.transition;
+    let axes = current.as_ref().map_or(Axes::NORMAL, axes_of);
+    let latching = transition.latching;
+    let step = axes.step(machine_event(transition, current.as_ref()), latching);
+    let kind = transition.kind.name();
+    match (step, current) {
+        (Step::NewOccurrence { old, new }, current) => {
+            if let Some(mut current) = current.filter(|c| axes_of(c) != old) {
+                set_axes(&mut current, old);
+                save(tx, current).await?;
+            }
+            let occurrence = raise(tx, event, new, now_ms).await?;
+            Ok(Some(Applied { kind: "raise", occurrence, asks: true }))
+        }
+        (Step::To(axes), Some(mut current)) => {
+            let asks = asks(transition, &current, axes);
+            set_axes(&mut current, axes);
+            follow(&mut current, event);
+            let occurrence = save(tx, current).await?;
+            Ok(Some(Applied { kind, occurrence, asks }))
+        }
+        (Step::Nothing | Step::Refused, Some(occurrence)) => {
+            Ok(Some(Applied { kind, occurrence, asks: false }))
+        }
+        (_, None) => Ok(None),
+    }
+}
+
+/// Whether a person must look again: it got worse, or what silenced it has ended and nobody has signed it.
+fn asks(transition: &Transition, current: &Occurrence, axes: Axes) -> bool {
+    let unsilenced = transition.kind == TransitionKind::Unsuppress && !axes.acked;
+    unsilenced || current.acked && !axes.acked || is_worse(transition, current)
+}
+
+fn is_worse(transition: &Transition, current: &Occurrence) -> bool {
+    transition.kind != TransitionKind::Clear && severity_of(transition) < current.severity
+}
+
+/// A raise of something active that is worse than before is a rise of level; a rise of something that is not active is
+/// a raise: whatever a restart has swallowed, a person gets to see the present danger.
+fn machine_event(transition: &Transition, current: Option<&Occurrence>) -> Event {
+    let active = current.is_some_and(|c| c.active);
+    let worse = current.is_some_and(|c| is_worse(transition, c));
+    match transition.kind {
+        TransitionKind::Clear => Event::Clear,
+        TransitionKind::LevelDown if !active => Event::Better,
+        _ if !active => Event::Raise,
+        TransitionKind::LevelDown | TransitionKind::Unsuppress => Event::Better,
+        TransitionKind::Raise if worse => Event::Worse,
+        TransitionKind::Raise => Event::Raise,
+        TransitionKind::LevelUp => Event::Worse,
+    }
+}
+
+fn axes_of(occurrence: &Occurrence) -> Axes {
+    Axes { active: occurrence.active, acked: occurrence.acked, latched: occurrence.latched }
+}
+
+fn set_axes(occurrence: &mut Occurrence, axes: Axes) {
+    occurrence.active = axes.active;
+    occurrence.acked = axes.acked || !occurrence.needs_ack;
+    occurrence.latched = axes.latched;
+    if !occurrence.acked {
+        occurrence.ack_by = None;
+        occurrence.ack_by_name = None;
+        occurrence.ack_at = None;
+        occurrence.ack_comment = None;
+    }
+}
+
+/// Takes over time, severity and evidence of a transition that goes on with an occurrence.
+fn follow(occurrence: &mut Occurrence, event: &DutyEvent) {
+    let transition = &event.transition;
+    if transition.kind == TransitionKind::Clear {
+        occurrence.cleared_at = Some(transition.t);
+        return;
+    }
+    occurrence.suppressed_by = suppressed_by(transition);
+    occurrence.severity = severity_of(transition);
+    occurrence.severity_worst = occurrence.severity_worst.min(occurrence.severity);
+    occurrence.source_level.clone_from(&transition.source_level);
+    occurrence.body = to_body(transition);
+    if event.page.pages() {
+        event.page.as_str().clone_into(&mut occurrence.page);
+    }
+}
+
+fn suppressed_by(transition: &Transition) -> Option<String> {
+    transition.evidence.suppression.as_ref().map(|suppression| suppression.by.clone())
+}
+
+/// The device an alarm is about: its inputs all come from one, or its object is one of them.
+fn device_of(transition: &Transition) -> Option<String> {
+    let object = &transition.scope.object;
+    let mut devices = transition.evidence.inputs.iter().map(|input| &input.series.device);
+    let first = devices.clone().next()?;
+    if devices.clone().all(|device| device == first) {
+        return Some(first.clone());
+    }
+    devices.any(|device| device == object).then(|| object.clone())
+}
+
+/// Begins a new occurrence under its alarm.
+async fn raise(
+    tx: &DatabaseTransaction,
+    event: &DutyEvent,
+    axes: Axes,
+    now_ms: i64,
+) -> Result<Occurrence, StateError> {
+    let transition = &event.transition;
+    let number = next_number(tx, transition).await?;
+    let alarm = alarm_id(&transition.rule, &transition.scope);
+    let severity = severity_of(transition);
+    let row = Occurrence {
+        id: occurrence_id(&alarm, number),
+        alarm_id: alarm,
+        number,
+        version: 1,
+        site: transition.scope.site.clone(),
+        rule: transition.rule.clone(),
+        scope: transition.scope.object.clone(),
+        device: device_of(transition),
+        severity,
+        severity_worst: severity,
+        source_level: transition.source_level.clone(),
+        active: axes.active,
+        acked: axes.acked || !event.needs_ack,
+        latched: axes.latched,
+        latching: transition.latching,
+        needs_ack: event.needs_ack,
+        since: transition.since,
+        raised_at: transition.t,
+        cleared_at: None,
+        recorded_at: now_ms,
+        page: event.page.as_str().to_owned(),
+        amends: event.amends.clone(),
+        ack_by: None,
+        ack_by_name: None,
+        ack_at: None,
+        ack_comment: None,
+        shelved_until: None,
+        suppressed_by: suppressed_by(transition),
+        out_of_service: None,
+        body: to_body(transition),
+    };
+    occurrence::Entity::insert(row.clone().into_active_model().reset_all())
+        .exec_without_returning(tx)
+        .await
+        .during("writing an occurrence")?;
+    Ok(row)
+}
+
+async fn next_number(tx: &DatabaseTransaction, transition: &Transition) -> Result<i64, StateError> {
+    let id = alarm_id(&transition.rule, &transition.scope);
+    let known = alarm::Entity::find_by_id(&id).one(tx).await.during("reading an alarm")?;
+    let number = known.as_ref().map_or(0, |alarm| alarm.occurrences) + 1;
+    let row = alarm::ActiveModel {
+        id: Set(id),
+        site: Set(transition.scope.site.clone()),
+        rule: Set(transition.rule.clone()),
+        scope: Set(transition.scope.object.clone()),
+        occurrences: Set(number),
+    };
+    let written = if known.is_some() {
+        row.update(tx).await.map(drop)
+    } else {
+        alarm::Entity::insert(row).exec_without_returning(tx).await.map(drop)
+    };
+    written.during("writing an alarm")?;
+    Ok(number)
+}
+
+/// Writes an occurrence back with its next version.
+pub(super) async fn save(
+    tx: &DatabaseTransaction,
+    mut occurrence: Occurrence,
+) -> Result<Occurrence, StateError> {
+    occurrence.version += 1;
+    let row = occurrence.into_active_model().reset_all();
+    row.update(tx).await.during("changing an occurrence")
+}
+
+async fn write_duty(
+    tx: &DatabaseTransaction,
+    key: String,
+    event: &DutyEvent,
+    applied: &Applied,
+    now_ms: i64,
+) -> Result<(), StateError> {
+    let row = duty::ActiveModel {
+        seq: NotSet,
+        key: Set(key),
+        occurrence_id: Set(applied.occurrence.id.clone()),
+        site: Set(event.transition.scope.site.clone()),
+        kind: Set(applied.kind.to_owned()),
+        at: Set(now_ms),
+        event_time: Set(event.transition.t),
+        actor: Set(None),
+        comment: Set(event.amends.clone()),
+        body: Set(to_body(&event.transition)),
+    };
+    duty::Entity::insert(row).exec_without_returning(tx).await.during("writing a duty event")?;
+    Ok(())
+}
+
+/// Leaves a message for the notifier, once per occurrence, step and channel.
+async fn write_outbox(
+    tx: &DatabaseTransaction,
+    occurrence: &Occurrence,
+    transition: &Transition,
+    now_ms: i64,
+) -> Result<(), StateError> {
+    let step = format!("{}:{}", transition.kind.name(), occurrence.severity);
+    let known = outbox::Entity::find()
+        .filter(outbox::Column::OccurrenceId.eq(&occurrence.id))
+        .filter(outbox::Column::Step.eq(&step))
+        .filter(outbox::Column::Channel.eq(CHANNEL_DUTY))
+        .count(tx)
+        .await
+        .during("looking for an outbox row")?;
+    if known > 0 {
+        return Ok(());
+    }
+    let row = outbox::ActiveModel {
+        seq: NotSet,
+        occurrence_id: Set(occurrence.id.clone()),
+        step: Set(step),
+        channel: Set(CHANNEL_DUTY.to_owned()),
+        due_at: Set(now_ms),
+        event_time: Set(transition.t),
+        attempts: Set(0),
+        sent_at: Set(None),
+        last_error: Set(None),
+    };
+    outbox::Entity::insert(row).exec_without_returning(tx).await.during("writing the outbox")?;
+    Ok(())
+}
