@@ -1,1 +1,21 @@
-//! spool
+//! The durable queue of blocks: [`Spool`] at the gateway, [`Log`] at the centre, one SQLite layer under both.
+//!
+//! `davy-gateway` and `davy-ingest` call it. It knows blocks only as bytes under a key
+//! (epoch, seq), has no clock (callers pass times) and starts no thread: each file has one writer,
+//! owned by `&mut`, and a thread of the caller's choice owns that. What a call reports as done is on
+//! disk. It must never lose a block silently: what is evicted, damaged or unreadable is counted and
+//! handed back to be declared.
+
+mod codec;
+mod error;
+mod file;
+mod intervals;
+mod log;
+
+pub use error::{Class, Error};
+pub use file::ASIDE_FILES_MAX;
+pub use intervals::{BadIntervals, INTERVALS_MAX, Intervals, TooMany};
+pub use log::{
+    Committed, Entry, EpochSets, Evicted, Log, LogOpenReport, LogOptions, LogReader, NewRecord,
+    Pair, Record, Txn, Usage, VALUE_BYTES_MAX, sha16,
+};
