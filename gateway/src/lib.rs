@@ -1,1 +1,17 @@
-//! gateway
+//! The edge program of Davy: reads the meters and sensors of one site and carries every reading to the centre.
+//!
+//! ```text
+//! bus tasks ──readings──► sealer ──blocks──► spool ──► uplink ══MQTT══► centre
+//!    │ plan, schedule, decode (profiles)
+//! ```
+//!
+//! The southbound half (`config`, `profile`, `plan`, `schedule`, `decode`, `bus`, `commission`) ends at the bounded
+//! channel of `reading`; the northbound half begins there. No code here can write to a field device.
+
+pub mod bus;
+pub mod config;
+pub mod decode;
+pub mod plan;
+pub mod profile;
+pub mod reading;
+pub mod schedule;
