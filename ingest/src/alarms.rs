@@ -19,7 +19,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
-pub use crate::state::entity::alarm::occurrence::Model as Occurrence;
+pub use crate::state::entity::alarming::occurrence::Model as Occurrence;
 pub use apply::CHANNEL_DUTY;
 pub use query::{HistoryRow, Listing, OccurrenceFilter, PAGE_MAX, VerdictRow};
 pub use sign::{AckError, COMMENT_CHARS_MAX, Signer};

@@ -6,5 +6,6 @@ pub mod account;
 pub mod alarms;
 pub mod clock;
 pub mod journal;
+pub mod registry;
 pub mod secret;
 pub mod state;

@@ -21,7 +21,7 @@ pub mod migrate;
 pub mod progress;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use progress::{Position, Snapshot};
 

@@ -10,7 +10,7 @@ use super::machine::{Axes, Event, Step};
 use rules::{Transition, TransitionKind};
 
 use super::{AlarmChange, DutyEvent, EvaluationBatch, Occurrence, Page, Verdict, alarm_id};
-use crate::state::entity::alarm::{alarm, occurrence};
+use crate::state::entity::alarming::{alarm, occurrence};
 use crate::state::entity::journal::{duty, verdict};
 use crate::state::entity::progress::outbox;
 use crate::state::progress::{keep_snapshot, move_cursor};

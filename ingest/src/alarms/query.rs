@@ -6,7 +6,7 @@ use sea_orm::{QuerySelect, Select};
 use rules::Transition;
 
 use super::Occurrence;
-use crate::state::entity::alarm::occurrence::{self, Column};
+use crate::state::entity::alarming::occurrence::{self, Column};
 use crate::state::entity::journal::{duty, verdict};
 use crate::state::{During, State, StateError, from_body};
 

@@ -8,7 +8,7 @@ use super::Occurrence;
 use super::apply::save;
 use super::machine::{Axes, Event, Step};
 use crate::journal::{Act, append};
-use crate::state::entity::alarm::{ack_request, occurrence};
+use crate::state::entity::alarming::{ack_request, occurrence};
 use crate::state::entity::journal::duty;
 use crate::state::{During, State, StateError};
 

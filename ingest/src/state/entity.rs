@@ -5,7 +5,7 @@
 /// Users, sessions, API keys.
 pub mod account;
 /// Alarms and their occurrences.
-pub mod alarm;
+pub mod alarming;
 /// The three journals.
 pub mod journal;
 /// Where the evaluators are, what is still to be sent, small counters.

@@ -110,7 +110,7 @@ pub mod fact {
         pub revision: i64,
         /// The fact; later revisions of an id supersede earlier ones.
         pub id: String,
-        /// See [`crate::registry::FactKind`].
+        /// See [`crate::registry::fact::kind_of`].
         pub kind: String,
         /// Site it speaks of; none = all.
         pub site: Option<String>,

@@ -25,8 +25,24 @@ impl MigrationTrait for First {
                 manager.create_index(index).await?;
             }
         }
-        Ok(())
+        protect_audit(manager).await
     }
+}
+
+/// The audit journal is append-only for this program too, not only by habit. (On PostgreSQL the service's role gets no
+/// right to change the table instead.)
+async fn protect_audit(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    if manager.get_database_backend() != sea_orm::DbBackend::Sqlite {
+        return Ok(());
+    }
+    for (name, event) in [("audit_no_update", "UPDATE"), ("audit_no_delete", "DELETE")] {
+        let sql = format!(
+            "CREATE TRIGGER {name} BEFORE {event} ON audit \
+             BEGIN SELECT RAISE(ABORT, 'the audit journal is append-only'); END"
+        );
+        manager.get_connection().execute_unprepared(&sql).await?;
+    }
+    Ok(())
 }
 
 fn definitions() -> Vec<Definition> {

@@ -1,0 +1,297 @@
+//! Evaluations applied to the database: once however often they come, never signing, never losing what is unsigned.
+
+use rules::evidence::{Evidence, Suppression};
+use rules::{Scope, Severity, Text, Transition, TransitionKind};
+
+use crate::alarms::{AckError, AlarmChange, DutyEvent, EvaluationBatch, Listing, OccurrenceFilter};
+use crate::alarms::{Occurrence, Page, Signer, Verdict};
+use crate::state::tests::open;
+use crate::state::{Position, Snapshot, State};
+
+const NOW: i64 = 1_772_000_000_000;
+
+fn transition(kind: TransitionKind, level: Severity, t: i64) -> Transition {
+    let scope = Scope::new("site-a", "gas-1");
+    let evidence = Evidence {
+        engine_version: 1,
+        rule: "R21".to_owned(),
+        rule_version: 1,
+        rule_name: Text::same("gas"),
+        scope: scope.clone(),
+        site_name: Text::same("a"),
+        object_name: Text::same("gas-1"),
+        utc_offset_min: 480,
+        kind,
+        level,
+        source_level: None,
+        test: rules::test::Test::High { limit: 25.0, clear: 20.0 },
+        parameters: Vec::new(),
+        fact_revision: 0,
+        facts: Vec::new(),
+        inputs: Vec::new(),
+        intermediates: Vec::new(),
+        value: Some(26.5),
+        limit: Some(25.0),
+        clear_limit: Some(20.0),
+        unit: "%LEL".to_owned(),
+        on_ms: 0,
+        off_ms: 0,
+        observed_ms: 0,
+        since: t,
+        samples_from: t,
+        samples_to: t,
+        suppression: None,
+    };
+    Transition {
+        rule: "R21".to_owned(),
+        scope,
+        level,
+        source_level: None,
+        kind,
+        t,
+        since: t,
+        segment: 0,
+        latching: false,
+        evidence: Box::new(evidence),
+    }
+}
+
+fn event(kind: TransitionKind, level: Severity, t: i64) -> DutyEvent {
+    let transition = transition(kind, level, t);
+    DutyEvent { transition, page: Page::Paged, amends: None, needs_ack: true }
+}
+
+fn batch(position: u64, duty: Vec<DutyEvent>) -> EvaluationBatch {
+    EvaluationBatch {
+        evaluator: "gw-1".to_owned(),
+        position: Position { log_id: u64::MAX, position },
+        recorded_at: NOW,
+        verdicts: Vec::new(),
+        duty,
+        snapshot: None,
+    }
+}
+
+async fn apply(state: &State, duty: Vec<DutyEvent>) -> Vec<AlarmChange> {
+    state.apply_evaluation(batch(1, duty)).await.unwrap()
+}
+
+async fn all(state: &State) -> Vec<Occurrence> {
+    let filter = OccurrenceFilter { listing: Listing::All, ..OccurrenceFilter::default() };
+    state.occurrences(&filter).await.unwrap()
+}
+
+async fn outbox(state: &State) -> Vec<(String, String)> {
+    use crate::state::entity::progress::outbox::Entity;
+    use sea_orm::EntityTrait;
+    let rows = Entity::find().all(state.reader()).await.unwrap();
+    rows.into_iter().map(|row| (row.occurrence_id, row.step)).collect()
+}
+
+fn signer(version: i64, key: &str) -> Signer<'_> {
+    let comment = Some(" 已电话核实 ");
+    Signer { user: "li", display: "李", version, comment, idempotency_key: key, at: NOW + 5 }
+}
+
+use Severity::{Orange, Red, Yellow};
+use TransitionKind::{Clear, LevelDown, LevelUp, Raise, Unsuppress};
+
+// The same batch again, as after a restart, changes no row, gives no change, tells nobody.
+#[tokio::test]
+async fn repeated_evaluation_changes_nothing() {
+    let (state, _folder) = open().await;
+    let events = vec![
+        event(Raise, Orange, 10),
+        event(LevelUp, Red, 20),
+        event(LevelDown, Orange, 30),
+        event(Clear, Orange, 40),
+        event(Raise, Yellow, 50),
+    ];
+    let mut first = batch(7, events);
+    first.verdicts = first
+        .duty
+        .iter()
+        .map(|e| Verdict { gateway: "gw-1".to_owned(), transition: e.transition.clone() })
+        .collect();
+    assert_eq!(state.apply_evaluation(first.clone()).await.unwrap().len(), 5);
+    let (rows, told) = (all(&state).await, outbox(&state).await);
+    first.position.position = 3;
+    assert!(state.apply_evaluation(first).await.unwrap().is_empty());
+    assert_eq!(all(&state).await, rows);
+    assert_eq!(outbox(&state).await, told);
+    assert_eq!(state.verdicts("gw-1", 0).await.unwrap().len(), 5);
+    let position = state.evaluator_position("gw-1").await.unwrap().unwrap();
+    assert_eq!((position.log_id, position.position), (u64::MAX, 3));
+    assert_eq!(told.len(), 3, "raise, level_up, raise");
+}
+
+// A raise over an unsigned occurrence makes a new one and leaves the old unsigned; each is signed by itself.
+#[tokio::test]
+async fn re_raise_keeps_the_old_occurrence_unsigned() {
+    let (state, _folder) = open().await;
+    apply(
+        &state,
+        vec![event(Raise, Orange, 10), event(Clear, Orange, 20), event(Raise, Orange, 30)],
+    )
+    .await;
+    let rows = all(&state).await;
+    assert_eq!(
+        rows.iter().map(|r| (r.number, r.active, r.acked)).collect::<Vec<_>>(),
+        [(2, true, false), (1, false, false)]
+    );
+    state.ack_occurrence(&rows[1].id, &signer(rows[1].version, "k")).await.unwrap();
+    let rows = all(&state).await;
+    assert_eq!((rows[0].acked, rows[1].acked), (false, true));
+}
+
+// A rise in severity takes the signature back and pages; a fall does neither.
+#[tokio::test]
+async fn rise_in_severity_asks_again_and_a_fall_does_not() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![event(Raise, Yellow, 10)]).await;
+    let raised = all(&state).await.remove(0);
+    state.ack_occurrence(&raised.id, &signer(raised.version, "k")).await.unwrap();
+    let worse = apply(&state, vec![event(LevelUp, Red, 20)]).await.remove(0);
+    assert!(worse.pages && !worse.occurrence.acked && worse.occurrence.ack_by.is_none());
+    let version = worse.occurrence.version;
+    state.ack_occurrence(&raised.id, &signer(version, "k2")).await.unwrap();
+    let better = apply(&state, vec![event(LevelDown, Yellow, 30)]).await.remove(0);
+    assert!(!better.pages && better.occurrence.acked);
+    assert_eq!((better.occurrence.severity, better.occurrence.severity_worst), (3, 1));
+}
+
+// A latching rule holds the alarm after the condition has gone until a person resets it.
+#[tokio::test]
+async fn latched_alarm_waits_for_a_reset() {
+    let (state, _folder) = open().await;
+    let latching = |mut e: DutyEvent| {
+        e.transition.latching = true;
+        e
+    };
+    apply(&state, vec![latching(event(Raise, Red, 10))]).await;
+    let raised = all(&state).await.remove(0);
+    let refused = state.reset_occurrence(&raised.id, &signer(raised.version, "k")).await;
+    assert!(matches!(refused, Err(AckError::Conflict(_))), "still holds");
+    let cleared = apply(&state, vec![latching(event(Clear, Red, 20))]).await.remove(0).occurrence;
+    assert!(cleared.latched && !cleared.active);
+    let listed = state.occurrences(&OccurrenceFilter::default()).await.unwrap();
+    assert_eq!(listed.len(), 1, "latched is listed as active");
+    let reset = state.reset_occurrence(&cleared.id, &signer(cleared.version, "k")).await.unwrap();
+    assert!(!reset.latched && !reset.acked, "a reset does not sign");
+}
+
+// Two people sign the same alarm: the second gets a conflict with what is there; a repeated click is one signature.
+#[tokio::test]
+async fn second_signature_conflicts_and_a_repeated_click_does_not() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![event(Raise, Orange, 10)]).await;
+    let raised = all(&state).await.remove(0);
+    let stale = state.ack_occurrence(&raised.id, &signer(raised.version + 1, "k")).await;
+    assert!(matches!(stale, Err(AckError::Conflict(_))), "another version");
+    let signed = state.ack_occurrence(&raised.id, &signer(raised.version, "k")).await.unwrap();
+    assert_eq!(signed.ack_comment.as_deref(), Some("已电话核实"));
+    let again = state.ack_occurrence(&raised.id, &signer(raised.version, "k")).await.unwrap();
+    assert_eq!(again, signed);
+    let wang = Signer { user: "wang", ..signer(raised.version, "k") };
+    let Err(AckError::Conflict(now)) = state.ack_occurrence(&raised.id, &wang).await else {
+        panic!("signed twice")
+    };
+    assert_eq!(now.ack_by.as_deref(), Some("li"));
+    let history = state.occurrence_history(&raised.id).await.unwrap();
+    assert_eq!(history.iter().map(|h| h.kind.as_str()).collect::<Vec<_>>(), ["raise", "ack"]);
+    assert_eq!(state.audit_rows(None, 10).await.unwrap()[0].action, "alarm.ack");
+    let unknown = state.ack_occurrence("nothing", &wang).await;
+    assert!(matches!(unknown, Err(AckError::NotFound)));
+}
+
+// A correction is kept beside what was paged: no axis, no signature, no message changes.
+#[tokio::test]
+async fn amends_neither_pages_nor_takes_a_signature_back() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![event(Raise, Orange, 10)]).await;
+    let raised = all(&state).await.remove(0);
+    state.ack_occurrence(&raised.id, &signer(raised.version, "k")).await.unwrap();
+    for kind in [Raise, LevelUp, Clear] {
+        let mut correction = event(kind, Red, 9);
+        correction.amends = Some("raise at 10".to_owned());
+        let change = apply(&state, vec![correction]).await.remove(0);
+        assert!(!change.pages && change.occurrence.acked && change.occurrence.active);
+        assert_eq!(change.occurrence.severity, 2);
+        assert_eq!(change.occurrence.amends.as_deref(), Some("raise at 10"));
+    }
+    assert_eq!(outbox(&state).await.len(), 1);
+}
+
+// What came and went unseen is listed unsigned without a message; what is suppressed does not page until it is not.
+#[tokio::test]
+async fn only_what_may_page_reaches_the_outbox() {
+    let (state, _folder) = open().await;
+    let late = |kind, t| DutyEvent { page: Page::LateUnsigned, ..event(kind, Red, t) };
+    apply(&state, vec![late(Raise, 10), late(Clear, 20)]).await;
+    let row = all(&state).await.remove(0);
+    assert_eq!((row.active, row.acked, row.page.as_str()), (false, false, "late_unsigned"));
+    let mut masked = event(Raise, Red, 30);
+    let fact = rules::evidence::FactNote {
+        id: "c".to_owned(),
+        revision: 1,
+        what: Text::same("calibration"),
+        valid_from: 0,
+        valid_to: None,
+    };
+    let suppression = Suppression { by: "calibration".to_owned(), fact, until: 40 };
+    masked.transition.evidence.suppression = Some(suppression);
+    let change = apply(&state, vec![masked]).await.remove(0);
+    assert_eq!(change.occurrence.suppressed_by.as_deref(), Some("calibration"));
+    assert!(!change.pages && outbox(&state).await.is_empty());
+    let freed = apply(&state, vec![event(Unsuppress, Red, 40)]).await.remove(0);
+    assert!(freed.pages && freed.occurrence.suppressed_by.is_none());
+    assert_eq!(outbox(&state).await.len(), 1);
+}
+
+// A statistical 蓝 event has nothing to sign and tells nobody.
+#[tokio::test]
+async fn statistical_event_has_no_ack_axis() {
+    let (state, _folder) = open().await;
+    let blue = DutyEvent { needs_ack: false, ..event(Raise, Severity::Blue, 10) };
+    let change = apply(&state, vec![blue]).await.remove(0);
+    assert!(change.occurrence.acked && change.occurrence.ack_by.is_none() && !change.pages);
+    let refused = state.ack_occurrence(&change.occurrence.id, &signer(1, "k")).await;
+    assert!(matches!(refused, Err(AckError::Conflict(_))));
+}
+
+// Snapshots come back newest first, a few are kept, and the verdicts go back to one when the log was restored.
+#[tokio::test]
+async fn snapshots_are_kept_and_verdicts_go_back_to_one() {
+    let (state, _folder) = open().await;
+    for n in 1..=5_u8 {
+        let t = i64::from(n) * 10;
+        let mut step = batch(u64::from(n), Vec::new());
+        let transition = transition(Raise, Red, t);
+        step.verdicts = vec![Verdict { gateway: "gw-1".to_owned(), transition }];
+        step.snapshot = Some(Snapshot {
+            at: step.position,
+            engine_version: 1,
+            fact_revision: 9,
+            verdict_seq: 0,
+            bytes: vec![n],
+        });
+        state.apply_evaluation(step).await.unwrap();
+    }
+    let kept = state.snapshots("gw-1").await.unwrap();
+    assert_eq!(kept.iter().map(|s| s.bytes[0]).collect::<Vec<_>>(), [5, 4, 3]);
+    assert_eq!(state.rewind_verdicts("gw-1", &kept[2]).await.unwrap(), 2);
+    assert_eq!(state.verdicts("gw-1", 0).await.unwrap().len(), 3);
+}
+
+// The row filter of a plant lists its own site only.
+#[tokio::test]
+async fn plant_lists_its_own_alarms_only() {
+    let (state, _folder) = open().await;
+    let mut other = event(Raise, Red, 10);
+    other.transition.scope.site = "site-b".to_owned();
+    apply(&state, vec![event(Raise, Red, 10), other]).await;
+    let filter =
+        OccurrenceFilter { site: Some("site-b".to_owned()), ..OccurrenceFilter::default() };
+    let rows = state.occurrences(&filter).await.unwrap();
+    assert!(rows.len() == 1 && rows[0].site == "site-b");
+}
