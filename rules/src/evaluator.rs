@@ -1,3 +1,414 @@
 //! The settled and the live evaluator of one gateway, as a pure function of the centre's log records (design §7).
+//!
+//! Called by the centre with every record of the log that concerns the gateway, in log order. It has no clock and
+//! does no I/O; the one way back to a block that waits too long to be held is [`Reread`].
+//!
+//! ```text
+//!             in log order                in the one order: chain, seq
+//! record ──► [order: waiting blocks] ──► settled lane ──► verdict journal
+//!                    │ hole?                  │ no hole: the settled lane is the live one
+//!                    └──────► fork ───────────┴──────────► duty: told, amends
+//!                             tick ──► look ahead ───────┘
+//! ```
+//!
+//! The verdict journal depends on the blocks, their order and the places of facts, never on times of arrival.
+//! The duty journal is the same for the same log, whatever the restarts.
 
+mod duty;
+mod lane;
+mod order;
+pub mod output;
+pub mod record;
+mod spans;
 pub mod step;
+
+use serde::{Deserialize, Serialize};
+
+use duty::{By, Duty, Moment};
+use lane::Lane;
+use order::{Arrived, Next, Order};
+
+pub use duty::{PAGE_HORIZON_MS, SAID_MAX, UNSEEN_MAX};
+pub use order::{
+    EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, WAITING_BLOCKS_MAX, WAITING_BYTES_MAX,
+};
+pub use output::{DutyEvent, Output, Page, Reason};
+pub use record::{
+    BlockClock, BlockKey, BlockRecord, Record, Reread, RereadError, Row, SERIES_MAX, SeriesTable,
+    Span,
+};
+pub use step::{Ms, Step, Turn, Verdict};
+
+/// How far the look ahead stays behind the gateway's present, ms: blocks that are on their way get this long.
+pub const LIVE_GRACE_MS: Ms = 2_000;
+
+/// How far the evaluator is, for the status page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The block that the settled lane needs next.
+    pub next: Option<BlockKey>,
+    /// Event time of the settled lane, ms.
+    pub settled_at: Option<Ms>,
+    /// Event time of the live lane, ms.
+    pub live_at: Option<Ms>,
+    /// Blocks that wait behind a hole.
+    pub waiting: usize,
+    /// Whether the live lane has gone on behind a hole.
+    pub is_forked: bool,
+}
+
+/// The evaluator of one gateway. Clone and serialisable: a snapshot holds all of it but the bodies of waiting blocks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Evaluator<S: Step> {
+    position: u64,
+    series: SeriesTable<S>,
+    order: Order<S::Quality>,
+    settled: Lane<S>,
+    /// The live lane where it has gone on behind a hole.
+    fork: Option<Lane<S>>,
+    /// The newest block that the live lane took, or would have taken if its clock had been set.
+    live_key: Option<BlockKey>,
+    /// The settled lane has passed over missing blocks since its last one.
+    broken: bool,
+    started_at: Ms,
+    /// The centre's time of the newest record that has one.
+    now: Ms,
+    duty: Duty<S::Transition>,
+    /// The live lane ahead of its last block, as ticks moved it.
+    #[serde(skip)]
+    ahead: Option<Lane<S>>,
+    /// What the look ahead has said since the last block.
+    looked: Vec<<S::Transition as Verdict>::Key>,
+}
+
+impl<S: Step> Evaluator<S> {
+    /// Begins before the first record, with an engine that has seen nothing.
+    #[must_use]
+    pub fn new(engine: S, limits: Limits) -> Self {
+        Self {
+            position: 0,
+            series: SeriesTable::default(),
+            order: Order::new(limits),
+            settled: Lane::new(engine),
+            fork: None,
+            live_key: None,
+            broken: false,
+            started_at: Ms::MIN,
+            now: Ms::MIN,
+            duty: Duty::default(),
+            ahead: None,
+            looked: Vec::new(),
+        }
+    }
+
+    /// Takes the record at `position` of the log. Positions only grow; one that was taken already changes nothing.
+    pub fn record(
+        &mut self,
+        position: u64,
+        record: Record<S>,
+        reread: &mut dyn Reread<S>,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
+        if position <= self.position {
+            return;
+        }
+        self.position = position;
+        match record {
+            Record::Block(block) => self.block(position, block, reread, out),
+            Record::Chain { epoch, last } => {
+                self.order.join(epoch, last);
+                self.settle_without_block(reread, out);
+            }
+            Record::Gone(spans) => {
+                self.order.declare(&spans);
+                self.settle_without_block(reread, out);
+            }
+            Record::Fact { fact, at, revision } => self.fact(fact, at, revision, out),
+            Record::Start { at } => {
+                self.started_at = at;
+                self.now = at;
+            }
+            Record::Tick { at } => self.tick(at, out),
+        }
+    }
+
+    /// The numbers of this gateway's series, to make records with.
+    pub fn series(&mut self) -> &mut SeriesTable<S> {
+        &mut self.series
+    }
+
+    /// The engine of the live lane: what the rules page shows.
+    #[must_use]
+    pub fn live(&self) -> &S {
+        &self.fork.as_ref().unwrap_or(&self.settled).engine
+    }
+
+    /// The engine of the settled lane.
+    #[must_use]
+    pub fn settled(&self) -> &S {
+        &self.settled.engine
+    }
+
+    /// Position of the last record that was taken.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            next: self.order.place(),
+            settled_at: self.settled.now,
+            live_at: self.live_lane().now,
+            waiting: self.order.waiting_count(),
+            is_forked: self.fork.is_some(),
+        }
+    }
+
+    /// Positions of log records that it still needs.
+    pub fn needed(&self) -> impl Iterator<Item = u64> + '_ {
+        self.order.positions()
+    }
+
+    fn live_lane(&self) -> &Lane<S> {
+        self.fork.as_ref().unwrap_or(&self.settled)
+    }
+
+    fn block(
+        &mut self,
+        position: u64,
+        block: Box<BlockRecord<S::Quality>>,
+        reread: &mut dyn Reread<S>,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
+        let key = block.key;
+        let now = block.received_at;
+        self.now = now;
+        let is_newest = self.order.is_after(key, self.live_key);
+        // The fork may need the block before its turn; a clone is made only behind a hole.
+        let copy = (is_newest && !self.order.is_next(key)).then(|| block.clone());
+        match self.order.arrive(position, block) {
+            Arrived::Waits => {}
+            Arrived::Late | Arrived::Passed => out.push(Output::Late { key }),
+        }
+        let moved = self.settle(now, reread, out);
+        while let Some((from, next)) = self.order.give_up() {
+            out.push(Output::GivenUp { from, next });
+            self.settle(now, reread, out);
+        }
+        if self.order.waiting_count() == 0 {
+            self.at_head(now, moved, out);
+        } else if is_newest && self.order.is_waiting(key) {
+            if let Some(copy) = copy {
+                self.go_on(&copy, now, out);
+            }
+        } else {
+            self.check_live(now, out);
+        }
+    }
+
+    fn settle_without_block(
+        &mut self,
+        reread: &mut dyn Reread<S>,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
+        let now = self.now;
+        let moved = self.settle(now, reread, out);
+        if self.order.waiting_count() == 0 {
+            self.at_head(now, moved, out);
+        }
+    }
+
+    /// Runs the settled lane as far as the blocks reach; tells whether it moved.
+    fn settle(
+        &mut self,
+        now: Ms,
+        reread: &mut dyn Reread<S>,
+        out: &mut Vec<Output<S::Transition>>,
+    ) -> bool {
+        let mut moved = false;
+        loop {
+            match self.order.next() {
+                Next::Hole => return moved,
+                Next::Declared => self.broken = true,
+                Next::TimeUnknown { key, position } => {
+                    self.broken = true;
+                    moved = true;
+                    out.push(Output::TimeUnknown { key, position });
+                }
+                Next::Block { key, position, unset, body } => {
+                    let block = match body {
+                        Some(block) => block,
+                        None => match reread.block(position, &mut self.series) {
+                            Ok(block) => block,
+                            Err(error) => {
+                                let is_lost = matches!(error, RereadError::Lost { .. });
+                                out.push(Output::Unreadable { key, error });
+                                if is_lost {
+                                    self.broken = true;
+                                    moved = true;
+                                    continue;
+                                }
+                                self.order.put_back(key, position, unset);
+                                return moved;
+                            }
+                        },
+                    };
+                    moved = true;
+                    self.settle_block(&block, now, out);
+                }
+            }
+        }
+    }
+
+    fn settle_block(
+        &mut self,
+        block: &BlockRecord<S::Quality>,
+        now: Ms,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
+        let Some(shift) = block.shift(self.order.offset(block.clock.boot)) else { return };
+        let mut turns = Vec::new();
+        self.settled.take(block, shift, self.broken, &self.series, &mut turns);
+        self.broken = false;
+        let sample_at = self.settled.head.map_or(now, |head| head.sample_at);
+        let at = Moment { now, sample_at };
+        for turn in turns {
+            out.push(Output::Verdict(turn.clone()));
+            if self.fork.is_some() {
+                self.duty.behind(turn, at, out);
+            } else {
+                self.duty.settled(turn, at, out);
+            }
+        }
+        if self.fork.is_none() {
+            self.live_key = Some(block.key);
+            self.look_from_here();
+        }
+    }
+
+    /// Nothing waits: the settled lane is at the head and is the live one.
+    fn at_head(&mut self, now: Ms, moved: bool, out: &mut Vec<Output<S::Transition>>) {
+        let at = self.moment(&self.settled, now);
+        if self.fork.take().is_some() {
+            self.look_from_here();
+            let to = self.settled.reached();
+            self.duty.join(&self.settled.standing, to, at, out);
+        } else if moved {
+            let to = self.settled.reached();
+            self.duty.passed(to, &self.settled.standing, at, out);
+        }
+        if moved {
+            self.duty.at_head(at, out);
+        }
+    }
+
+    /// Behind a hole the live lane goes on with the newest block.
+    fn go_on(
+        &mut self,
+        block: &BlockRecord<S::Quality>,
+        now: Ms,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
+        let before = self.live_key.replace(block.key);
+        self.look_from_here();
+        let fork = self.fork.get_or_insert_with(|| self.settled.clone());
+        let Some(shift) = block.shift(self.order.offset(block.clock.boot)) else { return };
+        let follows = before.is_some_and(|before| {
+            before.epoch == block.key.epoch && before.seq + 1 == block.key.seq
+        });
+        let mut turns = Vec::new();
+        fork.take(block, shift, !follows, &self.series, &mut turns);
+        self.told_by_fork(turns, now, out);
+    }
+
+    fn told_by_fork(
+        &mut self,
+        turns: Vec<S::Transition>,
+        now: Ms,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
+        let Some(fork) = &self.fork else { return };
+        let at = self.moment(fork, now);
+        for turn in turns {
+            self.duty.live(turn, By::Block, at, out);
+        }
+        let to = fork.reached();
+        self.duty.passed(to, &fork.standing, at, out);
+        self.duty.at_head(at, out);
+    }
+
+    /// A block came that moved only the settled lane behind the hole.
+    fn check_live(&mut self, now: Ms, out: &mut Vec<Output<S::Transition>>) {
+        let at = self.moment(self.live_lane(), now);
+        self.duty.at_head(at, out);
+    }
+
+    /// The fork goes first, so that the settled lane finds what it said already.
+    fn fact(&mut self, fact: S::Fact, at: Ms, revision: u64, out: &mut Vec<Output<S::Transition>>) {
+        out.push(Output::Placed { revision, before: self.order.place() });
+        let now = self.now;
+        self.ahead = None;
+        if let Some(fork) = &mut self.fork {
+            let mut turns = Vec::new();
+            fork.fact(fact.clone(), at, &mut turns);
+            self.told_by_fork(turns, now, out);
+        }
+        let mut turns = Vec::new();
+        self.settled.fact(fact, at, &mut turns);
+        let moment = self.moment(&self.settled, now);
+        for turn in turns {
+            out.push(Output::Verdict(turn.clone()));
+            if self.fork.is_some() {
+                self.duty.behind(turn, moment, out);
+            } else {
+                self.duty.settled(turn, moment, out);
+            }
+        }
+        self.check_live(now, out);
+    }
+
+    /// Time passed: a delay or a wait for silence may have run out without a sample.
+    fn tick(&mut self, now: Ms, out: &mut Vec<Output<S::Transition>>) {
+        self.now = now;
+        let Some(head) = self.live_lane().head else { return };
+        let heard_at = head.received_at.max(self.started_at);
+        let to = head.at + (now - heard_at) - LIVE_GRACE_MS;
+        if to <= head.at {
+            return;
+        }
+        if self.ahead.is_none() && self.live_lane().due().is_none_or(|due| due >= to) {
+            return;
+        }
+        let live = self.fork.as_ref().unwrap_or(&self.settled);
+        let ahead = self.ahead.get_or_insert_with(|| live.clone());
+        if ahead.due().is_none_or(|due| due >= to) {
+            return;
+        }
+        let mut turns = Vec::new();
+        ahead.look(to, &mut turns);
+        for turn in turns {
+            let at = Moment { now, sample_at: turn.time() };
+            // A look ahead is made anew after a restart or a fact and then finds the same again.
+            if !self.looked.contains(&turn.key()) {
+                self.looked.push(turn.key());
+                self.duty.live(turn, By::Tick, at, out);
+            }
+        }
+    }
+
+    fn look_from_here(&mut self) {
+        self.ahead = None;
+        self.looked.clear();
+    }
+
+    fn moment(&self, lane: &Lane<S>, now: Ms) -> Moment {
+        Moment { now, sample_at: lane.head.map_or(now, |head| head.sample_at) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

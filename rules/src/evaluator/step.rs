@@ -17,7 +17,7 @@ pub type Ms = i64;
 pub enum Turn {
     /// The condition was not active and now is.
     Raise,
-    /// The condition was active and became worse.
+    /// The condition was active and became worse, or what kept it from paging ended.
     Rise,
     /// The condition was active and became milder.
     Lower,
@@ -59,6 +59,10 @@ pub trait Verdict: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     fn severity(&self) -> u8;
     /// Event time, ms: the deadline where a delay ran out, else the time of the sample or fact.
     fn time(&self) -> Ms;
+    /// Number of the time segment: times compare only within one, and later segments have greater numbers.
+    fn segment(&self) -> u32;
+    /// Whether approved work or a calibration keeps it from paging.
+    fn is_suppressed(&self) -> bool;
 }
 
 /// A rule engine over the series of one gateway.
@@ -103,15 +107,7 @@ pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
     /// and pending delays keep the usual rule of `max_gap`.
     fn hole(&mut self, resumes: Ms);
 
-    /// What [`Step::advance`] to `t` would report, without changing anything.
-    fn peek(&self, t: Ms) -> Vec<Self::Transition> {
-        let mut ahead = self.clone();
-        let mut out = Vec::new();
-        ahead.advance(t, &mut out);
-        out
-    }
-
     /// The earliest event time at which time alone could make a transition; `None` = nothing is running. An engine
-    /// that cannot tell cheaply returns `Some(Ms::MIN)`, which costs a [`Step::peek`] at every tick.
+    /// that cannot tell cheaply returns `Some(Ms::MIN)`, which costs a look ahead at every tick.
     fn due(&self) -> Option<Ms>;
 }

@@ -1,0 +1,382 @@
+//! What duty staff have been told, and how that agrees with what the settled evaluator finds.
+//!
+//! Called by the evaluator with every transition of either lane; makes the [`DutyEvent`]s. It must never page for
+//! history, and never let a condition that holds at the head go untold.
+//!
+//! - `told`: the alarms as duty staff see them.
+//! - `said`: what the live lane decided and the settled one has not confirmed yet.
+//! - `unseen`: what the settled lane found behind a hole while the live one had gone on.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::output::{DutyEvent, Output, Page, Reason};
+use super::step::{Ms, Verdict};
+
+/// Age of a sample beyond which nobody is paged for it, ms (design §7).
+pub const PAGE_HORIZON_MS: Ms = 15 * 60_000;
+/// Most decisions of the live lane kept for comparison; beyond it the oldest is no longer compared.
+pub const SAID_MAX: usize = 4_096;
+/// Most unseen transitions kept of one condition until the hole closes; beyond it the middle ones stay in the
+/// verdict journal only.
+pub const UNSEEN_MAX: usize = 16;
+/// 橙: the mildest severity that enters the duty list late.
+const ORANGE: u8 = 2;
+
+/// When and on what a transition was decided.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// The centre's time of the log record.
+    pub(super) now: Ms,
+    /// Event time of the newest sample behind the decision.
+    pub(super) sample_at: Ms,
+}
+
+impl Moment {
+    pub(super) fn is_current(self) -> bool {
+        self.now - self.sample_at <= PAGE_HORIZON_MS
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum By {
+    /// The live lane took a block.
+    Block,
+    /// A tick found that a delay had run out.
+    Tick,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+struct Told<T: Verdict> {
+    transition: T,
+    /// Most severe level that was paged.
+    paged: Option<u8>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+struct Said<T: Verdict> {
+    transition: T,
+    by: By,
+    /// How the alarm stood before it.
+    before: Option<Told<T>>,
+}
+
+impl<T: Verdict> Said<T> {
+    fn is_before(&self, place: (u32, Ms)) -> bool {
+        (self.transition.segment(), self.transition.time()) < place
+    }
+}
+
+type Standing<T> = BTreeMap<<T as Verdict>::Condition, T>;
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(super) struct Duty<T: Verdict> {
+    told: BTreeMap<T::Condition, Told<T>>,
+    /// Conditions of `told` that nobody was paged for at their present level.
+    quiet: BTreeSet<T::Condition>,
+    said: Vec<Said<T>>,
+    unseen: BTreeMap<T::Condition, Vec<T>>,
+}
+
+impl<T: Verdict> Default for Duty<T> {
+    fn default() -> Self {
+        Self {
+            told: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+            said: Vec::new(),
+            unseen: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: Verdict> Duty<T> {
+    /// The live lane decided something.
+    pub(super) fn live(&mut self, turn: T, by: By, at: Moment, out: &mut Vec<Output<T>>) {
+        let key = turn.key();
+        if let Some(said) = self.said.iter_mut().find(|said| said.transition.key() == key) {
+            said.by = by;
+            return;
+        }
+        let before = self.told.get(&turn.condition()).cloned();
+        if self.said.len() >= SAID_MAX {
+            self.said.remove(0);
+        }
+        self.said.push(Said { transition: turn.clone(), by, before });
+        let page = page_now(&turn, at);
+        self.tell(turn, page, at, out);
+    }
+
+    /// The settled lane, which is the live one too, decided something.
+    pub(super) fn settled(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
+        if self.is_confirmed(&turn) || self.is_amended(&turn, at, out) {
+            return;
+        }
+        let page = page_now(&turn, at);
+        self.tell(turn, page, at, out);
+    }
+
+    /// The settled lane decided something behind a hole, while the live lane has gone on.
+    pub(super) fn behind(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
+        if self.is_confirmed(&turn) || self.is_amended(&turn, at, out) {
+            return;
+        }
+        let condition = turn.condition();
+        let over = !turn.turn().stands() && !self.told.contains_key(&condition);
+        let list = self.unseen.entry(condition.clone()).or_default();
+        if list.len() >= UNSEEN_MAX {
+            list.remove(UNSEEN_MAX / 2);
+        }
+        list.push(turn);
+        if over {
+            self.tell_unseen(&condition, None, at, out);
+        }
+    }
+
+    /// The settled lane has reached the head and becomes the live one.
+    pub(super) fn join(
+        &mut self,
+        standing: &Standing<T>,
+        settled_to: (u32, Ms),
+        at: Moment,
+        out: &mut Vec<Output<T>>,
+    ) {
+        self.drop_contradicted(at, out, |said| said.by == By::Block || said.is_before(settled_to));
+        let conditions: Vec<T::Condition> = self.unseen.keys().cloned().collect();
+        for condition in conditions {
+            self.tell_unseen(&condition, standing.get(&condition), at, out);
+        }
+        self.reconcile(standing, at, out);
+    }
+
+    /// The live lane has passed `to` and has not confirmed what a tick decided before that.
+    pub(super) fn passed(
+        &mut self,
+        to: (u32, Ms),
+        standing: &Standing<T>,
+        at: Moment,
+        out: &mut Vec<Output<T>>,
+    ) {
+        if self.said.iter().any(|said| said.by == By::Tick && said.is_before(to)) {
+            self.drop_contradicted(at, out, |said| said.by == By::Tick && said.is_before(to));
+            self.reconcile(standing, at, out);
+        }
+    }
+
+    /// The head is where it is: pages what stands there and nobody was paged for.
+    pub(super) fn at_head(&mut self, at: Moment, out: &mut Vec<Output<T>>) {
+        if self.quiet.is_empty() || !at.is_current() {
+            return;
+        }
+        for condition in std::mem::take(&mut self.quiet) {
+            let Some(told) = self.told.get_mut(&condition) else { continue };
+            told.paged = Some(told.transition.severity());
+            let transition = told.transition.clone();
+            out.push(turn_event(transition, Page::Page, at));
+        }
+    }
+
+    /// Tells what was found behind a hole about one condition; `standing` is its raise where it still holds.
+    fn tell_unseen(
+        &mut self,
+        condition: &T::Condition,
+        standing: Option<&T>,
+        at: Moment,
+        out: &mut Vec<Output<T>>,
+    ) {
+        let turns = self.unseen.remove(condition).unwrap_or_default();
+        for occurrence in turns.split_inclusive(|turn| !turn.turn().stands()) {
+            let is_over = occurrence.last().is_some_and(|turn| !turn.turn().stands());
+            let worst = occurrence
+                .iter()
+                .filter(|turn| turn.turn().pages())
+                .min_by_key(|turn| turn.severity());
+            let holding = standing.filter(|_| !is_over).map(Verdict::key);
+            let spoken = holding.or(worst.map(Verdict::key));
+            for turn in occurrence {
+                let page = if spoken.as_ref() == Some(&turn.key()) {
+                    page_unseen(turn, is_over, at)
+                } else {
+                    Page::Silent(if turn.turn().pages() { Reason::History } else { Reason::Eased })
+                };
+                self.tell(turn.clone(), page, at, out);
+            }
+        }
+    }
+
+    /// Makes what duty staff see equal to what stands, except where the live lane is ahead.
+    fn reconcile(&mut self, standing: &Standing<T>, at: Moment, out: &mut Vec<Output<T>>) {
+        let open: BTreeSet<T::Condition> =
+            self.said.iter().map(|said| said.transition.condition()).collect();
+        let gone: Vec<T::Condition> = self
+            .told
+            .keys()
+            .filter(|condition| !standing.contains_key(*condition) && !open.contains(*condition))
+            .cloned()
+            .collect();
+        for condition in gone {
+            if let Some(told) = self.told.remove(&condition) {
+                self.quiet.remove(&condition);
+                out.push(amend_event(told.transition, None, None, at));
+            }
+        }
+        for (condition, turn) in standing.iter().filter(|(condition, _)| !open.contains(*condition))
+        {
+            match self.told.get(condition) {
+                Some(told) if told.transition.key() == turn.key() => {}
+                Some(told) => {
+                    let was = told.clone();
+                    out.push(amend_event(
+                        was.transition,
+                        Some(turn.clone()),
+                        Some(turn.clone()),
+                        at,
+                    ));
+                    self.stand(condition.clone(), turn.clone(), was.paged);
+                }
+                None => {
+                    let page = if turn.is_suppressed() {
+                        Page::Silent(Reason::Suppressed)
+                    } else if at.is_current() {
+                        Page::Page
+                    } else {
+                        page_late(turn)
+                    };
+                    self.tell(turn.clone(), page, at, out);
+                }
+            }
+        }
+    }
+
+    fn is_confirmed(&mut self, turn: &T) -> bool {
+        let key = turn.key();
+        let found = self.said.iter().position(|said| said.transition.key() == key);
+        if let Some(index) = found {
+            self.said.remove(index);
+        }
+        found.is_some()
+    }
+
+    /// Where the live lane said the same of the same condition, but not exactly so: keeps both.
+    fn is_amended(&mut self, turn: &T, at: Moment, out: &mut Vec<Output<T>>) -> bool {
+        let condition = turn.condition();
+        let Some(index) = self.said.iter().position(|said| {
+            said.transition.condition() == condition && said.transition.turn() == turn.turn()
+        }) else {
+            return false;
+        };
+        let was = self.said.remove(index).transition;
+        if let Some(told) =
+            self.told.get(&condition).filter(|told| told.transition.key() == was.key())
+        {
+            let paged = told.paged;
+            self.stand(condition.clone(), turn.clone(), paged);
+        }
+        let standing = self.told.get(&condition).map(|told| told.transition.clone());
+        out.push(amend_event(was, Some(turn.clone()), standing, at));
+        true
+    }
+
+    /// Takes back what the live lane said and the settled one did not find, newest first.
+    fn drop_contradicted(
+        &mut self,
+        at: Moment,
+        out: &mut Vec<Output<T>>,
+        is_over: impl Fn(&Said<T>) -> bool,
+    ) {
+        let (over, kept): (Vec<Said<T>>, Vec<Said<T>>) =
+            std::mem::take(&mut self.said).into_iter().partition(is_over);
+        self.said = kept;
+        for said in over.into_iter().rev() {
+            let was = said.transition;
+            let condition = was.condition();
+            let told = self.told.get(&condition);
+            let is_last_word = match told {
+                Some(told) => told.transition.key() == was.key(),
+                None => !was.turn().stands(),
+            };
+            if is_last_word {
+                match said.before {
+                    Some(before) => self.stand(condition.clone(), before.transition, before.paged),
+                    None => self.forget(&condition),
+                }
+            }
+            let standing = self.told.get(&condition).map(|told| told.transition.clone());
+            out.push(amend_event(was, None, standing, at));
+        }
+    }
+
+    fn tell(&mut self, turn: T, page: Page, at: Moment, out: &mut Vec<Output<T>>) {
+        let condition = turn.condition();
+        if turn.turn().stands() {
+            let paged = match page {
+                Page::Page | Page::Recovered => Some(turn.severity()),
+                Page::LateUnsigned | Page::Silent(_) => None,
+            };
+            let before = self.told.get(&condition).and_then(|told| told.paged);
+            let paged = [paged, before].into_iter().flatten().min();
+            self.stand(condition, turn.clone(), paged);
+        } else {
+            self.forget(&condition);
+        }
+        out.push(turn_event(turn, page, at));
+    }
+
+    fn stand(&mut self, condition: T::Condition, transition: T, paged: Option<u8>) {
+        let worse = paged.is_none_or(|paged| transition.severity() < paged);
+        if worse && !transition.is_suppressed() {
+            self.quiet.insert(condition.clone());
+        } else {
+            self.quiet.remove(&condition);
+        }
+        self.told.insert(condition, Told { transition, paged });
+    }
+
+    fn forget(&mut self, condition: &T::Condition) {
+        self.told.remove(condition);
+        self.quiet.remove(condition);
+    }
+}
+
+/// Who is told of what the head of the gateway's data shows.
+fn page_now<T: Verdict>(turn: &T, at: Moment) -> Page {
+    if !turn.turn().pages() {
+        Page::Silent(Reason::Eased)
+    } else if turn.is_suppressed() {
+        Page::Silent(Reason::Suppressed)
+    } else if at.is_current() && at.now - turn.time() <= PAGE_HORIZON_MS {
+        Page::Page
+    } else {
+        page_late(turn)
+    }
+}
+
+/// Who is told of what was found behind a hole; `is_over`: it came and went.
+fn page_unseen<T: Verdict>(turn: &T, is_over: bool, at: Moment) -> Page {
+    if !turn.turn().pages() {
+        Page::Silent(Reason::Eased)
+    } else if turn.is_suppressed() {
+        Page::Silent(Reason::Suppressed)
+    } else if !is_over && at.is_current() {
+        Page::Page
+    } else if is_over && turn.severity() <= ORANGE && at.now - turn.time() <= PAGE_HORIZON_MS {
+        Page::Recovered
+    } else {
+        page_late(turn)
+    }
+}
+
+fn page_late<T: Verdict>(turn: &T) -> Page {
+    if turn.severity() <= ORANGE { Page::LateUnsigned } else { Page::Silent(Reason::History) }
+}
+
+fn turn_event<T: Verdict>(transition: T, page: Page, at: Moment) -> Output<T> {
+    Output::Duty(DutyEvent::Turn { transition, page, sample_at: at.sample_at, decided_at: at.now })
+}
+
+fn amend_event<T: Verdict>(was: T, is: Option<T>, standing: Option<T>, at: Moment) -> Output<T> {
+    Output::Duty(DutyEvent::Amend { was, is, standing, decided_at: at.now })
+}

@@ -1,0 +1,213 @@
+//! One engine on its way through the blocks of a gateway: the settled one, the fork behind a hole, or a look ahead.
+//!
+//! Called by the evaluator only. A lane knows event time; it must never see a receive time except to remember
+//! that of its newest block.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::record::{BlockRecord, SeriesTable};
+use super::step::{Ms, Step, Verdict};
+
+/// Facts that may lie ahead of a lane; beyond it the earliest takes effect at once.
+pub(super) const FACTS_AHEAD_MAX: usize = 4_096;
+/// A new epoch whose first time lies more than this before the lane's time opens a time segment, ms (design §3).
+const STEP_BACK_MS: Ms = 1_000;
+
+/// Whether the engine reads a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Unasked,
+    Unread,
+    To(u32),
+}
+
+/// The newest block of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The lane's time after it, ms of event time.
+    pub(super) at: Ms,
+    /// Event time of its newest sample, or of its closing where it has none.
+    pub(super) sample_at: Ms,
+    /// When the centre received it.
+    pub(super) received_at: Ms,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(super) struct Lane<S: Step> {
+    pub(super) engine: S,
+    /// What is active, with the transition that brought it to its level.
+    pub(super) standing: BTreeMap<Condition<S>, S::Transition>,
+    pub(super) now: Option<Ms>,
+    pub(super) head: Option<Head>,
+    /// Facts that lie ahead, by time and then in the order of recording.
+    facts: BTreeMap<(Ms, u64), S::Fact>,
+    facts_taken: u64,
+    place: Option<(u64, u32)>,
+    /// Time segments so far, numbered as the engine numbers them: from 0, one more at each step back.
+    segment: u32,
+    #[serde(skip)]
+    bound: Vec<Bound>,
+}
+
+/// What a step's conditions are named by.
+pub(super) type Condition<S> = <<S as Step>::Transition as Verdict>::Condition;
+
+impl<S: Step> Lane<S> {
+    pub(super) fn new(engine: S) -> Self {
+        Self {
+            engine,
+            standing: BTreeMap::new(),
+            now: None,
+            head: None,
+            facts: BTreeMap::new(),
+            facts_taken: 0,
+            place: None,
+            segment: 0,
+            bound: Vec::new(),
+        }
+    }
+
+    /// Takes a block whose times are `shift` off. `broken`: blocks before it are missing.
+    pub(super) fn take(
+        &mut self,
+        block: &BlockRecord<S::Quality>,
+        shift: Ms,
+        broken: bool,
+        series: &SeriesTable<S>,
+        out: &mut Vec<S::Transition>,
+    ) {
+        let from = out.len();
+        let mut order: Vec<u32> = (0u32..).take(block.rows.len()).collect();
+        order.sort_by_key(|row| block.rows[*row as usize].t);
+        let closed_at = block.clock.closed_at + shift;
+        let first = order.first().map_or(closed_at, |row| block.rows[*row as usize].t + shift);
+        self.enter(block, first, broken);
+        let mut sample_at = None;
+        for row in order {
+            let row = &block.rows[row as usize];
+            let t = self.at_least_now(row.t + shift);
+            self.facts_until(t, out);
+            if let Some(index) = self.bind(row.series, series) {
+                self.engine.sample(index, t, row.value, row.quality, out);
+            }
+            self.now = Some(t);
+            sample_at = Some(t);
+        }
+        if !block.ahead {
+            self.advance(closed_at, out);
+        }
+        let at = self.now.unwrap_or(closed_at);
+        self.head =
+            Some(Head { at, sample_at: sample_at.unwrap_or(at), received_at: block.received_at });
+        self.note(&out[from..]);
+    }
+
+    /// Opens a time segment or marks a break, as the block's place asks.
+    fn enter(&mut self, block: &BlockRecord<S::Quality>, first: Ms, broken: bool) {
+        let place = (block.key.epoch, block.clock.segment);
+        let before = self.place.replace(place);
+        let (Some(before), Some(now)) = (before, self.now) else { return };
+        let new_epoch = before.0 != place.0;
+        let stepped = if new_epoch { first < now - STEP_BACK_MS } else { before.1 != place.1 };
+        if stepped {
+            self.engine.segment(first);
+            self.segment += 1;
+            self.now = Some(first);
+        } else if new_epoch || broken {
+            self.engine.hole(first.max(now));
+        }
+    }
+
+    /// Moves the lane's time on to `t`, exclusive for deadlines.
+    pub(super) fn advance(&mut self, t: Ms, out: &mut Vec<S::Transition>) {
+        let t = self.at_least_now(t);
+        self.facts_until(t, out);
+        self.engine.advance(t, out);
+        self.now = Some(t);
+    }
+
+    /// As [`Lane::advance`], keeping what stands.
+    pub(super) fn look(&mut self, t: Ms, out: &mut Vec<S::Transition>) {
+        let from = out.len();
+        self.advance(t, out);
+        self.note(&out[from..]);
+    }
+
+    /// Records a fact that takes effect at `at`, or now where that has passed.
+    pub(super) fn fact(&mut self, fact: S::Fact, at: Ms, out: &mut Vec<S::Transition>) {
+        let from = out.len();
+        self.facts_taken += 1;
+        self.facts.insert((at, self.facts_taken), fact);
+        if let Some(now) = self.now {
+            self.facts_until(now, out);
+        }
+        while self.facts.len() > FACTS_AHEAD_MAX {
+            self.next_fact(out);
+        }
+        self.note(&out[from..]);
+    }
+
+    /// Where the lane is in time.
+    pub(super) fn reached(&self) -> (u32, Ms) {
+        (self.segment, self.now.unwrap_or(Ms::MIN))
+    }
+
+    /// The earliest event time at which time alone could make a transition.
+    pub(super) fn due(&self) -> Option<Ms> {
+        let fact = self.facts.keys().next().map(|(at, _)| *at);
+        match (self.engine.due(), fact) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn at_least_now(&self, t: Ms) -> Ms {
+        self.now.map_or(t, |now| t.max(now))
+    }
+
+    /// Applies the facts up to `t`, inclusive: at the same time facts come before samples.
+    fn facts_until(&mut self, t: Ms, out: &mut Vec<S::Transition>) {
+        while self.facts.keys().next().is_some_and(|(at, _)| *at <= t) {
+            self.next_fact(out);
+        }
+    }
+
+    fn next_fact(&mut self, out: &mut Vec<S::Transition>) {
+        let Some(((at, _), fact)) = self.facts.pop_first() else { return };
+        let at = self.at_least_now(at);
+        self.engine.advance(at, out);
+        self.engine.fact(&fact, at, out);
+        if self.now.is_some() {
+            self.now = Some(at);
+        }
+        self.bound.clear();
+    }
+
+    fn bind(&mut self, number: u32, series: &SeriesTable<S>) -> Option<u32> {
+        let slot = number as usize;
+        if slot >= self.bound.len() {
+            self.bound.resize(series.len().max(slot + 1), Bound::Unasked);
+        }
+        if self.bound[slot] == Bound::Unasked {
+            let index = series.name(number).and_then(|name| self.engine.series_index(name));
+            self.bound[slot] = index.map_or(Bound::Unread, Bound::To);
+        }
+        match self.bound[slot] {
+            Bound::To(index) => Some(index),
+            Bound::Unasked | Bound::Unread => None,
+        }
+    }
+
+    fn note(&mut self, turns: &[S::Transition]) {
+        for turn in turns {
+            if turn.turn().stands() {
+                self.standing.insert(turn.condition(), turn.clone());
+            } else {
+                self.standing.remove(&turn.condition());
+            }
+        }
+    }
+}

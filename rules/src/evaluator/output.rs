@@ -1,0 +1,102 @@
+//! What the evaluator says: verdicts for the journal, and what duty staff are told.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::BlockKey;
+use super::record::RereadError;
+use super::step::{Ms, Verdict};
+
+/// One thing the evaluator says about one log record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output<T: Verdict> {
+    /// An entry of the verdict journal: the settled evaluator's transition.
+    Verdict(T),
+    /// An entry of the duty journal.
+    Duty(DutyEvent<T>),
+    /// A fact took effect before this block of the gateway, for ever.
+    Placed {
+        /// Revision of the fact.
+        revision: u64,
+        /// The block that follows it; `None` before the first epoch is known.
+        before: Option<BlockKey>,
+    },
+    /// A block whose time will never be known: to be quarantined as `time_unknown`.
+    TimeUnknown {
+        /// The block.
+        key: BlockKey,
+        /// Its log position.
+        position: u64,
+    },
+    /// A block that arrived after it was declared lost: stored, never evaluated.
+    Late {
+        /// The block.
+        key: BlockKey,
+    },
+    /// So many blocks waited behind a hole that it was given up and counted as declared.
+    GivenUp {
+        /// First block of the hole.
+        from: BlockKey,
+        /// The block that was evaluated next.
+        next: BlockKey,
+    },
+    /// A waiting block could not be read from the log again.
+    Unreadable {
+        /// The block.
+        key: BlockKey,
+        /// The cause.
+        error: RereadError,
+    },
+}
+
+/// An entry of the duty journal: what changes the alarm list, and whether anybody is woken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum DutyEvent<T> {
+    /// The alarm moves.
+    Turn {
+        /// The transition.
+        transition: T,
+        /// Who is told.
+        page: Page,
+        /// Event time of the newest sample behind it, ms: its age is checked again when a page is sent.
+        sample_at: Ms,
+        /// The centre's time at which it was decided, ms.
+        decided_at: Ms,
+    },
+    /// What duty staff were told turned out otherwise. Keeps both, never pages, never undoes an acknowledgement.
+    Amend {
+        /// What they were told.
+        was: T,
+        /// What the settled evaluator found; `None`: it never happened.
+        is: Option<T>,
+        /// How the alarm stands now: active with this transition, or not active.
+        standing: Option<T>,
+        /// The centre's time, ms.
+        decided_at: Ms,
+    },
+}
+
+/// Who is told of a transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Page {
+    /// Duty staff are paged.
+    Page,
+    /// Duty staff are paged although it is over: a short peak behind a lost live block (已恢复).
+    Recovered,
+    /// Enters the duty list without sound as 补报未签收: 红 or 橙 that came and went unseen.
+    LateUnsigned,
+    /// Recorded, nobody is told.
+    Silent(Reason),
+}
+
+/// Why nobody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The transition clears or lowers.
+    Eased,
+    /// Its samples are older than the page horizon.
+    History,
+    /// Approved work or a calibration suppresses it.
+    Suppressed,
+}

@@ -1,0 +1,385 @@
+//! Small hand-made runs, each for one sentence of the design.
+
+use super::engine::{Move, SILENT_MS, Small};
+use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
+use crate::evaluator::{
+    BlockClock, BlockKey, DutyEvent, Evaluator, Limits, Ms, Output, PAGE_HORIZON_MS, Page, Reason,
+    Record, Row, Span,
+};
+
+const BASE: Ms = 1_700_000_000_000;
+const MIN: Ms = 60_000;
+
+/// One gateway with one epoch unless told otherwise: `a` every second, a block every second.
+struct Scene {
+    evaluator: Evaluator<Small>,
+    log: Vec<Record<Small>>,
+    said: Said,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::of(fresh())
+    }
+
+    fn of(evaluator: Evaluator<Small>) -> Self {
+        let mut scene = Self { evaluator, log: Vec::new(), said: Vec::new() };
+        scene.take(Record::Chain { epoch: 1, last: 0 });
+        scene
+    }
+
+    fn take(&mut self, record: Record<Small>) {
+        self.log.push(record.clone());
+        let position = self.log.len() as u64;
+        self.evaluator.record(position, record, &mut Log(&self.log), &mut self.said);
+    }
+
+    /// Takes the block of second `second` (seq = second + 1), received at `at`.
+    fn block(&mut self, second: i64, a: f64, at: Ms) {
+        self.take(Record::Block(Box::new(block(1, second, a, at))));
+    }
+
+    fn tick(&mut self, at: Ms) {
+        self.take(Record::Tick { at });
+    }
+
+    /// What the duty journal has of `limit`: (raised, page, seconds after the beginning).
+    fn duty(&self) -> Vec<(bool, Page, i64)> {
+        self.turns("limit")
+            .into_iter()
+            .map(|(turn, page)| (turn.raised, page, (turn.t - BASE) / 1_000))
+            .collect()
+    }
+
+    fn turns(&self, rule: &str) -> Vec<(Move, Page)> {
+        self.said
+            .iter()
+            .filter_map(|output| match output {
+                Output::Duty(DutyEvent::Turn { transition, page, .. }) => {
+                    Some((transition.clone(), *page))
+                }
+                _ => None,
+            })
+            .filter(|(turn, _)| turn.rule == rule)
+            .collect()
+    }
+
+    fn amends(&self) -> usize {
+        self.said
+            .iter()
+            .filter(|output| matches!(output, Output::Duty(DutyEvent::Amend { .. })))
+            .count()
+    }
+}
+
+fn block(epoch: u64, second: i64, a: f64, at: Ms) -> Block {
+    let t = BASE + second * 1_000;
+    Block {
+        key: BlockKey { epoch, seq: u64::try_from(second + 1).unwrap() },
+        follows: None,
+        clock: BlockClock {
+            unset: false,
+            boot: epoch,
+            boot_offset: Some(BASE),
+            closed_at: t,
+            mono_ms: second * 1_000,
+            segment: 0,
+        },
+        gaps: Vec::new(),
+        rows: vec![Row { series: 0, t, value: a, quality: () }],
+        ahead: false,
+        received_at: at,
+    }
+}
+
+fn at(second: i64) -> Ms {
+    BASE + second * 1_000
+}
+
+// Limit true from second 480, link cut from 490 to 700: the delay (20 s) ran out unseen; it pages at once, with the
+// settled start, when the hole closes.
+#[test]
+fn a_condition_that_holds_at_the_head_raises_at_once_with_its_settled_start() {
+    let mut scene = Scene::new();
+    for second in 0..490 {
+        scene.block(second, if second < 480 { 5.0 } else { 60.0 }, at(second));
+    }
+    scene.block(700, 60.0, at(700));
+    assert!(scene.evaluator.progress().is_forked);
+    for second in (490..700).rev() {
+        scene.block(second, 60.0, at(702));
+    }
+    assert!(!scene.evaluator.progress().is_forked);
+    assert_eq!(scene.duty(), [(true, Page::Page, 500)]);
+    assert_eq!(scene.turns("limit")[0].0.since, at(480));
+}
+
+// Limit true from 480 to 530, cut from 475 to 545: 红 that came and went within the page horizon pages as recovered.
+#[test]
+fn a_short_peak_behind_a_lost_live_block_pages_as_recovered() {
+    let mut scene = Scene::new();
+    let a = |second: i64| if (480..530).contains(&second) { 60.0 } else { 5.0 };
+    for second in (0..475).chain(545..560) {
+        scene.block(second, a(second), at(second));
+    }
+    for second in (475..545).rev() {
+        scene.block(second, a(second), at(560));
+    }
+    assert_eq!(
+        scene.duty(),
+        [(true, Page::Recovered, 500), (false, Page::Silent(Reason::Eased), 540)]
+    );
+}
+
+// The same, found after the page horizon: it enters the duty list as 补报未签收, without sound.
+#[test]
+fn a_peak_found_after_the_horizon_enters_the_duty_list_silently() {
+    let mut scene = Scene::new();
+    let a = |second: i64| if (480..530).contains(&second) { 60.0 } else { 5.0 };
+    let late = 600 + PAGE_HORIZON_MS / 1_000;
+    for second in (0..475).chain(late..late + 10) {
+        scene.block(second, a(second), at(second));
+    }
+    for second in (475..late).rev() {
+        scene.block(second, a(second), at(late + 10));
+    }
+    assert_eq!(
+        scene.duty(),
+        [(true, Page::LateUnsigned, 500), (false, Page::Silent(Reason::Eased), 540)]
+    );
+}
+
+// A backlog that comes in order, all of it older than the horizon, pages nobody until it reaches the present.
+#[test]
+fn history_in_order_pages_only_what_still_stands_when_it_reaches_the_present() {
+    let mut scene = Scene::new();
+    let now = at(2_000);
+    for second in 0..2_000 {
+        let a = if (100..200).contains(&second) || second >= 900 { 60.0 } else { 5.0 };
+        scene.block(second, a, now);
+    }
+    let told = scene.duty();
+    assert_eq!(told[0], (true, Page::LateUnsigned, 120));
+    assert_eq!(told[1].0, false);
+    assert_eq!(told[2], (true, Page::LateUnsigned, 920));
+    assert_eq!(told[3], (true, Page::Page, 920), "raised at the head");
+    assert_eq!(told.len(), 4);
+}
+
+// A delay runs out while the link is silent: the tick raises it, the block that follows confirms it without a word.
+#[test]
+fn a_tick_raises_what_runs_out_and_the_settled_verdict_confirms_it() {
+    let mut scene = Scene::new();
+    scene.block(0, 60.0, at(0));
+    for second in 1..=25 {
+        scene.tick(at(second));
+    }
+    assert_eq!(scene.duty(), [(true, Page::Page, 20)]);
+    assert!(verdicts(&scene.said).is_empty(), "only blocks make verdicts");
+    scene.block(1, 60.0, at(26));
+    scene.take(Record::Block(Box::new(Block { rows: Vec::new(), ..block(1, 2, 0.0, at(27)) })));
+    let mut late = block(1, 3, 60.0, at(28));
+    (late.rows[0].t, late.clock.closed_at) = (at(28), at(28));
+    scene.take(Record::Block(Box::new(late)));
+    assert_eq!(verdicts(&scene.said).len(), 1);
+    assert_eq!((scene.duty().len(), scene.amends()), (1, 0));
+}
+
+// A sample on its way contradicts what the tick decided: both are kept, nobody is paged for it.
+#[test]
+fn a_later_contradicting_verdict_amends_and_does_not_page() {
+    let mut scene = Scene::new();
+    scene.block(0, 60.0, at(0));
+    for second in 1..=25 {
+        scene.tick(at(second));
+    }
+    scene.block(1, 5.0, at(26));
+    scene.block(2, 5.0, at(27));
+    let mut later = block(1, 3, 5.0, at(28));
+    (later.rows[0].t, later.clock.closed_at) = (at(28), at(28));
+    scene.take(Record::Block(Box::new(later)));
+    let said = scene.said.last().unwrap();
+    let Output::Duty(DutyEvent::Amend { was, is: None, standing: None, .. }) = said else {
+        panic!("{said:?}")
+    };
+    assert_eq!(was.t, at(20));
+    assert_eq!(scene.duty(), [(true, Page::Page, 20)]);
+    assert!(verdicts(&scene.said).is_empty());
+}
+
+// The gateway goes silent: staleness counts from the receive time of its newest block, and from the start of the
+// centre where that is later.
+#[test]
+fn silence_counts_from_the_later_of_receive_time_and_start() {
+    let mut scene = Scene::new();
+    let delay = 7_000;
+    scene.block(0, 5.0, at(0) + delay);
+    scene.take(Record::Start { at: at(3_600) });
+    let until = 3_600 + SILENT_MS / 1_000;
+    for second in 3_600..until {
+        scene.tick(at(second));
+    }
+    assert!(scene.turns("silent-0").is_empty(), "the centre was down, not the sensor");
+    for second in until..until + 5 {
+        scene.tick(at(second));
+    }
+    assert_eq!(scene.turns("silent-0").len(), 1);
+}
+
+// The centre was down; the newest block comes first and has no sample of `b`, whose samples are on their way.
+#[test]
+fn a_hole_is_not_silence() {
+    let mut scene = Scene::new();
+    let mut first = block(1, 0, 5.0, at(0));
+    first.rows.push(Row { series: 1, t: at(0), value: 1.0, quality: () });
+    scene.take(Record::Block(Box::new(first)));
+    scene.block(600, 5.0, at(600));
+    scene.tick(at(601));
+    assert!(scene.turns("silent-1").is_empty());
+}
+
+// A step back of 200 s at second 500, limit true from 520 to 600: seen in the new segment, and live.
+#[test]
+fn a_backward_step_opens_a_segment_whose_samples_are_live() {
+    let mut scene = Scene::new();
+    for second in 0..700 {
+        let mut block =
+            block(1, second, if (520..600).contains(&second) { 60.0 } else { 5.0 }, at(second));
+        if second >= 500 {
+            block.clock.segment = 1;
+            block.clock.closed_at -= 200_000;
+            block.rows[0].t -= 200_000;
+        }
+        scene.take(Record::Block(Box::new(block)));
+    }
+    assert_eq!(scene.duty(), [(true, Page::Page, 340), (false, Page::Silent(Reason::Eased), 410)]);
+    assert_eq!(scene.turns("limit")[0].0.segment, 1);
+}
+
+// Rows that were ahead of the centre are left out by the caller, and the block's closing time is not believed.
+#[test]
+fn a_block_ahead_of_time_moves_no_deadline() {
+    let mut scene = Scene::new();
+    scene.block(0, 60.0, at(0));
+    let mut ahead = block(1, 1, 60.0, at(1));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(5_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    assert!(verdicts(&scene.said).is_empty());
+    assert_eq!(scene.evaluator.progress().settled_at, Some(at(0)));
+}
+
+// Gap records and closures close holes; what comes after it was declared is never evaluated.
+#[test]
+fn declared_blocks_close_a_hole_and_are_not_evaluated_when_they_come_after_all() {
+    let mut scene = Scene::new();
+    scene.block(0, 5.0, at(0));
+    scene.block(3, 5.0, at(3));
+    scene.take(Record::Gone(vec![Span { epoch: 1, from: 2, to: 2 }]));
+    assert_eq!(scene.evaluator.progress().waiting, 1);
+    let mut gap = block(1, 4, 5.0, at(4));
+    gap.gaps = vec![Span { epoch: 1, from: 3, to: 3 }];
+    scene.take(Record::Block(Box::new(gap)));
+    assert_eq!(scene.evaluator.progress().next, Some(BlockKey { epoch: 1, seq: 6 }));
+    scene.block(1, 60.0, at(5));
+    assert_eq!(scene.said, [Output::Late { key: BlockKey { epoch: 1, seq: 2 } }]);
+    assert_eq!(scene.evaluator.progress().waiting, 0);
+}
+
+// Blocks beyond the place at which the centre ended an epoch are stored, not evaluated.
+#[test]
+fn blocks_beyond_the_end_of_an_epoch_are_skipped() {
+    let mut scene = Scene::new();
+    for second in [0, 1, 3] {
+        scene.block(second, 5.0, at(second));
+    }
+    scene.take(Record::Chain { epoch: 2, last: 2 });
+    assert_eq!(scene.evaluator.progress().waiting, 0);
+    scene.block(2, 5.0, at(4));
+    scene.take(Record::Block(Box::new(block(2, 0, 5.0, at(5)))));
+    assert_eq!(scene.evaluator.progress().next, Some(BlockKey { epoch: 2, seq: 2 }));
+}
+
+// Blocks with an unset clock wait for the offset of their boot and are then timed with it.
+#[test]
+fn blocks_with_an_unset_clock_are_timed_once_the_offset_is_known() {
+    let mut scene = Scene::new();
+    for second in 0..30 {
+        let mut unset = block(1, second, 60.0, at(second));
+        unset.clock.unset = true;
+        unset.clock.boot_offset = None;
+        unset.clock.closed_at = second * 1_000;
+        unset.rows[0].t = second * 1_000;
+        scene.take(Record::Block(Box::new(unset)));
+    }
+    assert_eq!((scene.evaluator.progress().waiting, scene.said.len()), (30, 0));
+    scene.block(30, 60.0, at(30));
+    assert_eq!(scene.duty(), [(true, Page::Page, 20)]);
+}
+
+// Every seq of the epoch is here and none brought an offset: the time of these blocks will never be known.
+#[test]
+fn an_epoch_that_ended_without_an_offset_is_time_unknown() {
+    let mut scene = Scene::new();
+    for second in 0..2 {
+        let mut unset = block(1, second, 60.0, at(second));
+        unset.clock.unset = true;
+        unset.clock.boot_offset = None;
+        scene.take(Record::Block(Box::new(unset)));
+    }
+    scene.take(Record::Chain { epoch: 2, last: 3 });
+    assert!(scene.said.is_empty(), "the third may still bring it");
+    scene.take(Record::Gone(vec![Span { epoch: 1, from: 3, to: 3 }]));
+    let unknown = |output: &Output<Move>| matches!(output, Output::TimeUnknown { .. });
+    assert_eq!(scene.said.iter().filter(|output| unknown(output)).count(), 2);
+    assert_eq!(scene.evaluator.progress().waiting, 0);
+}
+
+// An order entered late judges samples from its place in the log on, never those before.
+#[test]
+fn a_fact_takes_effect_from_where_the_settled_evaluator_met_it() {
+    let mut scene = Scene::new();
+    for second in 0..60 {
+        scene.block(second, 20.0, at(second));
+    }
+    scene.take(Record::Fact { fact: true, at: at(-3_600), revision: 7 });
+    assert_eq!(
+        scene.said,
+        [Output::Placed { revision: 7, before: Some(BlockKey { epoch: 1, seq: 61 }) }]
+    );
+    for second in 60..90 {
+        scene.block(second, 20.0, at(second));
+    }
+    let order = &scene.turns("order")[0].0;
+    assert_eq!((order.since, order.t), (at(59), at(79)));
+}
+
+// Invariant 5: the number of waiting blocks reaches its maximum; the hole is given up, the same on every replay.
+#[test]
+fn a_hole_with_too_many_blocks_behind_it_is_given_up() {
+    let limits = Limits { blocks: 50, bytes: 4_096 };
+    let mut scene = Scene::of(fresh_with(limits));
+    for second in (1..=51).chain(60..=111) {
+        scene.block(second, 5.0, at(second));
+        assert!(scene.evaluator.progress().waiting <= 50);
+    }
+    let given_up = |output: &Output<Move>| matches!(output, Output::GivenUp { .. });
+    assert_eq!(scene.said.iter().filter(|output| given_up(output)).count(), 2);
+    // And without any chain record: nothing has a place, the newest are let go.
+    let mut lost = Scene { evaluator: fresh_with(limits), log: Vec::new(), said: Vec::new() };
+    for second in 0..80 {
+        lost.block(second, 5.0, at(second));
+        assert!(lost.evaluator.progress().waiting <= 50);
+    }
+}
+
+// A page is never decided on a sample older than the horizon, not even when the gateway's clock is an hour behind.
+#[test]
+fn a_gateway_an_hour_behind_is_listed_silently() {
+    let mut scene = Scene::new();
+    for second in 0..40 {
+        scene.block(second, 60.0, at(second) + 60 * MIN);
+        scene.tick(at(second) + 60 * MIN);
+    }
+    assert_eq!(scene.duty(), [(true, Page::LateUnsigned, 20)]);
+}
