@@ -129,7 +129,8 @@ pub(super) fn live(dice: &mut Dice, seconds: i64, faults: Faults) -> Life {
             gateway = start(dice, now, before, unset);
         }
         let set_now = second > seconds - 60 || dice.one_in(20);
-        step(dice, &mut gateway, &mut life, now, second, (a, b), set_now, faults);
+        let moment = Second { now, index: second, a, b, set_now };
+        step(dice, &mut gateway, &mut life, &moment, faults);
         if faults.kills && dice.one_in(150) && second < seconds - 60 {
             down_until = second + 1 + dice.from(&[0, 2, 30]);
             gateway.rows.clear();
@@ -160,17 +161,18 @@ fn start(dice: &mut Dice, now: Ms, follows: Option<u64>, unset: bool) -> Gateway
     }
 }
 
-fn step(
-    dice: &mut Dice,
-    gateway: &mut Gateway,
-    life: &mut Life,
+/// What happens in one second.
+struct Second {
     now: Ms,
-    second: i64,
-    ab: (f64, f64),
+    index: i64,
+    a: f64,
+    b: f64,
     set_now: bool,
-    faults: Faults,
-) {
-    if !gateway.set && set_now {
+}
+
+fn step(dice: &mut Dice, gateway: &mut Gateway, life: &mut Life, second: &Second, faults: Faults) {
+    let now = second.now;
+    if !gateway.set && second.set_now {
         let sealed = gateway.seal(now);
         life.blocks.push(sealed);
         gateway.set = true;
@@ -182,9 +184,9 @@ fn step(
         gateway.segment += 1;
     }
     let t = gateway.wall(now);
-    gateway.rows.push(Row { series: 0, t, value: ab.0, quality: () });
-    if second % 5 == 0 {
-        gateway.rows.push(Row { series: 1, t, value: ab.1, quality: () });
+    gateway.rows.push(Row { series: 0, t, value: second.a, quality: () });
+    if second.index % 5 == 0 {
+        gateway.rows.push(Row { series: 1, t, value: second.b, quality: () });
     }
     if faults.losses && dice.one_in(200) && life.blocks.len() > 20 {
         let from = usize::try_from(dice.below(life.blocks.len() as u64 - 10)).unwrap();
@@ -203,7 +205,7 @@ fn step(
         life.blocks.push(sealed);
         gateway.rows = rows;
     }
-    if second % 2 == 0 || now - gateway.closed >= 10_000 {
+    if second.index % 2 == 0 || now - gateway.closed >= 10_000 {
         let sealed = gateway.seal(now);
         life.blocks.push(sealed);
     }

@@ -160,7 +160,7 @@ fn history_in_order_pages_only_what_still_stands_when_it_reaches_the_present() {
     }
     let told = scene.duty();
     assert_eq!(told[0], (true, Page::LateUnsigned, 120));
-    assert_eq!(told[1].0, false);
+    assert!(!told[1].0);
     assert_eq!(told[2], (true, Page::LateUnsigned, 920));
     assert_eq!(told[3], (true, Page::Page, 920), "raised at the head");
     assert_eq!(told.len(), 4);
