@@ -6,6 +6,8 @@ pub mod account;
 pub mod alarms;
 pub mod clock;
 pub mod journal;
+pub mod log;
 pub mod registry;
 pub mod secret;
 pub mod state;
+pub mod store;
