@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::sha256_hex;
 use crate::state::{Position, Snapshot};
 
+mod amend;
 mod apply;
 pub mod machine;
 mod query;
@@ -66,18 +67,33 @@ pub struct Verdict {
     pub transition: Transition,
 }
 
-/// A live transition, for alarms and the duty journal.
+/// What the live evaluator says, for alarms and the duty journal.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DutyEvent {
-    /// What was decided.
-    pub transition: Transition,
-    /// How it reaches people.
-    pub page: Page,
-    /// What it corrects, if it is the settled verdict about something that was already decided live: then it changes
-    /// no axis, it is only kept beside.
-    pub amends: Option<String>,
-    /// False for statistical 蓝 events, which are listed and counted but have nothing to sign.
-    pub needs_ack: bool,
+pub enum DutyEvent {
+    /// The alarm moves.
+    Turn {
+        /// What was decided.
+        transition: Box<Transition>,
+        /// How it reaches people.
+        page: Page,
+        /// Event time of the newest sample behind it, ms UTC: the notifier checks its age again.
+        sample_at: i64,
+        /// Centre time at which it was decided, ms UTC.
+        decided_at: i64,
+        /// False for statistical 蓝 events, which are listed and counted but have nothing to sign.
+        needs_ack: bool,
+    },
+    /// What people were told turned out otherwise. Kept beside it: never pages, never takes a signature back.
+    Amend {
+        /// What they were told.
+        was: Box<Transition>,
+        /// What the settled evaluator found; none: it never happened.
+        is: Option<Box<Transition>>,
+        /// How the alarm stands now: active with this transition, or not active.
+        standing: Option<Box<Transition>>,
+        /// Centre time, ms UTC.
+        decided_at: i64,
+    },
 }
 
 /// Everything one step of an evaluator has to make durable, in one transaction.
@@ -106,6 +122,21 @@ pub struct AlarmChange {
     pub occurrence: Occurrence,
     /// Whether this change asks for attention.
     pub pages: bool,
+}
+
+/// State of an occurrence with what lies over it: out of service before suppressed before shelved before A to F.
+#[must_use]
+pub fn isa_state(occurrence: &Occurrence, now_ms: i64) -> machine::IsaState {
+    use machine::IsaState;
+    if occurrence.out_of_service.is_some() {
+        IsaState::I
+    } else if occurrence.suppressed_by.is_some() && occurrence.active {
+        IsaState::H
+    } else if occurrence.shelved_until.is_some_and(|until| until > now_ms) {
+        IsaState::G
+    } else {
+        apply::axes_of(occurrence).state()
+    }
 }
 
 /// Identity of the alarm of a rule and a scope.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rules::{Fact, SiteModel, Text};
 use serde::{Deserialize, Serialize};
+use wire::key::Key;
 
 use crate::account::Scope;
-use crate::secret::Secret;
 
 pub mod county;
 pub mod fact;
@@ -27,9 +27,6 @@ mod tests;
 
 pub use fact::NewFact;
 pub use store::{Added, RegistryError, SeedReport};
-
-/// Partitions of the topic space; `part = crc32(gateway) mod 64`.
-pub const PARTS: u32 = 64;
 
 /// Sector tags; not the same as GB/T 4754 (a dust firm may be of any industry).
 pub const SECTORS: [&str; 8] =
@@ -152,9 +149,9 @@ pub struct Gateway {
     /// Site id.
     pub site: String,
     /// Topic partition.
-    pub part: u32,
-    /// 256-bit key, hex; none = registered, not provisioned: nothing from it is accepted.
-    pub key: Option<Secret>,
+    pub part: u8,
+    /// Its key; none = registered, not provisioned: nothing from it is accepted.
+    pub key: Option<Key>,
     /// The gateway this one replaces.
     pub replaces: Option<String>,
     /// Ms UTC.
@@ -265,12 +262,6 @@ impl Registrar {
             Arc::clone(if is_newer { &newer } else { now })
         });
     }
-}
-
-/// Topic partition of a gateway.
-#[must_use]
-pub fn part_of(gateway: &str) -> u32 {
-    crc32fast::hash(gateway.as_bytes()) % PARTS
 }
 
 /// Whether a text may be the id of a site, a device or a gateway: it appears in topics, tags and addresses.

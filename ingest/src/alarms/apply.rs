@@ -6,6 +6,7 @@
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait};
 use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
 
+use super::amend::{self, Amended};
 use super::machine::{Axes, Event, Step};
 use rules::{Transition, TransitionKind};
 
@@ -36,7 +37,7 @@ impl State {
         }
         let mut changes = Vec::new();
         for event in &batch.duty {
-            changes.extend(apply_event(&tx, event, batch.recorded_at).await?);
+            changes.extend(apply_event(&tx, event).await?);
         }
         if let Some(snapshot) = batch.snapshot {
             keep_snapshot(&tx, &batch.evaluator, snapshot, batch.recorded_at).await?;
@@ -77,8 +78,17 @@ async fn write_verdict(tx: &DatabaseTransaction, verdict: &Verdict) -> Result<()
     Ok(())
 }
 
-fn severity_of(transition: &Transition) -> i32 {
+pub(super) fn severity_of(transition: &Transition) -> i32 {
     i32::from(transition.level.number())
+}
+
+/// A transition on its way to its alarm.
+struct Turn<'a> {
+    transition: &'a Transition,
+    page: Page,
+    sample_at: i64,
+    decided_at: i64,
+    needs_ack: bool,
 }
 
 /// What an event did to the occurrence it met.
@@ -91,46 +101,61 @@ struct Applied {
 async fn apply_event(
     tx: &DatabaseTransaction,
     event: &DutyEvent,
-    now_ms: i64,
 ) -> Result<Option<AlarmChange>, StateError> {
-    let key = duty_key(event);
-    let known = duty::Entity::find().filter(duty::Column::Key.eq(&key)).count(tx).await;
-    if known.during("looking for a duty event")? > 0 {
+    match event {
+        DutyEvent::Turn { transition, page, sample_at, decided_at, needs_ack } => {
+            let (page, needs_ack) = (*page, *needs_ack);
+            let (sample_at, decided_at) = (*sample_at, *decided_at);
+            apply_turn(tx, Turn { transition, page, sample_at, decided_at, needs_ack }).await
+        }
+        DutyEvent::Amend { was, is, standing, decided_at } => {
+            let line = Amended { was, is: is.as_deref(), standing: standing.as_deref() };
+            amend::apply(tx, line, *decided_at).await
+        }
+    }
+}
+
+async fn apply_turn(
+    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
+) -> Result<Option<AlarmChange>, StateError> {
+    let transition = turn.transition;
+    let key = transition.key().to_string();
+    if is_known(tx, &key).await? {
         return Ok(None);
     }
-    let transition = &event.transition;
-    let id = alarm_id(&transition.rule, &transition.scope);
-    let current = current_occurrence(tx, &id).await?;
-    let applied = match current {
-        Some(current) if event.amends.is_some() && event.page != Page::LateUnsigned => {
-            Some(annotate(tx, current, event).await?)
-        }
-        current => change(tx, current, event, now_ms).await?,
+    let current = current_occurrence(tx, transition).await?;
+    let Some(applied) = change(tx, current, &turn).await? else { return Ok(None) };
+    let may_page = turn.page.pages() && !transition.is_suppressed();
+    let pages = applied.asks && may_page && applied.occurrence.needs_ack;
+    let line = DutyLine {
+        key,
+        kind: applied.kind,
+        at: turn.decided_at,
+        event_time: transition.t,
+        comment: None,
+        body: to_body(transition),
     };
-    let Some(applied) = applied else { return Ok(None) };
-    let pages = applied.asks
-        && event.amends.is_none()
-        && event.page.pages()
-        && !transition.is_suppressed()
-        && applied.occurrence.needs_ack;
-    write_duty(tx, key, event, &applied, now_ms).await?;
+    write_duty(tx, &applied.occurrence, line).await?;
     if pages {
-        write_outbox(tx, &applied.occurrence, transition, now_ms).await?;
+        write_outbox(tx, &applied.occurrence, &turn).await?;
     }
     Ok(Some(AlarmChange { kind: applied.kind, occurrence: applied.occurrence, pages }))
 }
 
-/// A correction of something and the thing itself may be the same transition: their keys must differ.
-fn duty_key(event: &DutyEvent) -> String {
-    let prefix = if event.amends.is_some() { "amends:" } else { "" };
-    format!("{prefix}{}", event.transition.key())
+/// Whether the duty journal has this event already.
+pub(super) async fn is_known(tx: &DatabaseTransaction, key: &str) -> Result<bool, StateError> {
+    let known = duty::Entity::find().filter(duty::Column::Key.eq(key)).count(tx).await;
+    Ok(known.during("looking for a duty event")? > 0)
 }
 
-async fn current_occurrence(
+/// The newest occurrence of the alarm a transition belongs to.
+pub(super) async fn current_occurrence(
     tx: &DatabaseTransaction,
-    alarm: &str,
+    transition: &Transition,
 ) -> Result<Option<Occurrence>, StateError> {
-    let alarm = alarm::Entity::find_by_id(alarm).one(tx).await.during("reading an alarm")?;
+    let id = alarm_id(&transition.rule, &transition.scope);
+    let alarm = alarm::Entity::find_by_id(id).one(tx).await.during("reading an alarm")?;
     let Some(alarm) = alarm else { return Ok(None) };
     let id = occurrence_id(&alarm.id, alarm.occurrences);
     occurrence::Entity::find_by_id(id).one(tx).await.during("reading an occurrence")
@@ -140,24 +165,12 @@ fn occurrence_id(alarm: &str, number: i64) -> String {
     format!("{alarm}-{number}")
 }
 
-/// Keeps the correction beside what was paged: both axes stay, the signature too.
-async fn annotate(
-    tx: &DatabaseTransaction,
-    mut current: Occurrence,
-    event: &DutyEvent,
-) -> Result<Applied, StateError> {
-    current.amends.clone_from(&event.amends);
-    let occurrence = save(tx, current).await?;
-    Ok(Applied { kind: "amends", occurrence, asks: false })
-}
-
 async fn change(
     tx: &DatabaseTransaction,
     current: Option<Occurrence>,
-    event: &DutyEvent,
-    now_ms: i64,
+    turn: &Turn<'_>,
 ) -> Result<Option<Applied>, StateError> {
-    let transition = &event.transition;
+    let transition = turn.transition;
     let axes = current.as_ref().map_or(Axes::NORMAL, axes_of);
     let latching = transition.latching;
     let step = axes.step(machine_event(transition, current.as_ref()), latching);
@@ -168,13 +181,13 @@ async fn change(
                 set_axes(&mut current, old);
                 save(tx, current).await?;
             }
-            let occurrence = raise(tx, event, new, now_ms).await?;
+            let occurrence = raise(tx, turn, new).await?;
             Ok(Some(Applied { kind: "raise", occurrence, asks: true }))
         }
         (Step::To(axes), Some(mut current)) => {
             let asks = asks(transition, &current, axes);
             set_axes(&mut current, axes);
-            follow(&mut current, event);
+            follow(&mut current, turn);
             let occurrence = save(tx, current).await?;
             Ok(Some(Applied { kind, occurrence, asks }))
         }
@@ -211,11 +224,11 @@ fn machine_event(transition: &Transition, current: Option<&Occurrence>) -> Event
     }
 }
 
-fn axes_of(occurrence: &Occurrence) -> Axes {
+pub(super) fn axes_of(occurrence: &Occurrence) -> Axes {
     Axes { active: occurrence.active, acked: occurrence.acked, latched: occurrence.latched }
 }
 
-fn set_axes(occurrence: &mut Occurrence, axes: Axes) {
+pub(super) fn set_axes(occurrence: &mut Occurrence, axes: Axes) {
     occurrence.active = axes.active;
     occurrence.acked = axes.acked || !occurrence.needs_ack;
     occurrence.latched = axes.latched;
@@ -228,8 +241,8 @@ fn set_axes(occurrence: &mut Occurrence, axes: Axes) {
 }
 
 /// Takes over time, severity and evidence of a transition that goes on with an occurrence.
-fn follow(occurrence: &mut Occurrence, event: &DutyEvent) {
-    let transition = &event.transition;
+fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
+    let transition = turn.transition;
     if transition.kind == TransitionKind::Clear {
         occurrence.cleared_at = Some(transition.t);
         return;
@@ -239,8 +252,8 @@ fn follow(occurrence: &mut Occurrence, event: &DutyEvent) {
     occurrence.severity_worst = occurrence.severity_worst.min(occurrence.severity);
     occurrence.source_level.clone_from(&transition.source_level);
     occurrence.body = to_body(transition);
-    if event.page.pages() {
-        event.page.as_str().clone_into(&mut occurrence.page);
+    if turn.page.pages() {
+        turn.page.as_str().clone_into(&mut occurrence.page);
     }
 }
 
@@ -262,11 +275,10 @@ fn device_of(transition: &Transition) -> Option<String> {
 /// Begins a new occurrence under its alarm.
 async fn raise(
     tx: &DatabaseTransaction,
-    event: &DutyEvent,
+    turn: &Turn<'_>,
     axes: Axes,
-    now_ms: i64,
 ) -> Result<Occurrence, StateError> {
-    let transition = &event.transition;
+    let transition = turn.transition;
     let number = next_number(tx, transition).await?;
     let alarm = alarm_id(&transition.rule, &transition.scope);
     let severity = severity_of(transition);
@@ -283,16 +295,16 @@ async fn raise(
         severity_worst: severity,
         source_level: transition.source_level.clone(),
         active: axes.active,
-        acked: axes.acked || !event.needs_ack,
+        acked: axes.acked || !turn.needs_ack,
         latched: axes.latched,
         latching: transition.latching,
-        needs_ack: event.needs_ack,
+        needs_ack: turn.needs_ack,
         since: transition.since,
         raised_at: transition.t,
         cleared_at: None,
-        recorded_at: now_ms,
-        page: event.page.as_str().to_owned(),
-        amends: event.amends.clone(),
+        recorded_at: turn.decided_at,
+        page: turn.page.as_str().to_owned(),
+        amends: None,
         ack_by: None,
         ack_by_name: None,
         ack_at: None,
@@ -339,24 +351,32 @@ pub(super) async fn save(
     row.update(tx).await.during("changing an occurrence")
 }
 
-async fn write_duty(
+/// A line of the duty journal that the engine writes.
+pub(super) struct DutyLine {
+    pub(super) key: String,
+    pub(super) kind: &'static str,
+    pub(super) at: i64,
+    pub(super) event_time: i64,
+    pub(super) comment: Option<String>,
+    pub(super) body: String,
+}
+
+pub(super) async fn write_duty(
     tx: &DatabaseTransaction,
-    key: String,
-    event: &DutyEvent,
-    applied: &Applied,
-    now_ms: i64,
+    occurrence: &Occurrence,
+    line: DutyLine,
 ) -> Result<(), StateError> {
     let row = duty::ActiveModel {
         seq: NotSet,
-        key: Set(key),
-        occurrence_id: Set(applied.occurrence.id.clone()),
-        site: Set(event.transition.scope.site.clone()),
-        kind: Set(applied.kind.to_owned()),
-        at: Set(now_ms),
-        event_time: Set(event.transition.t),
+        key: Set(line.key),
+        occurrence_id: Set(occurrence.id.clone()),
+        site: Set(occurrence.site.clone()),
+        kind: Set(line.kind.to_owned()),
+        at: Set(line.at),
+        event_time: Set(line.event_time),
         actor: Set(None),
-        comment: Set(event.amends.clone()),
-        body: Set(to_body(&event.transition)),
+        comment: Set(line.comment),
+        body: Set(line.body),
     };
     duty::Entity::insert(row).exec_without_returning(tx).await.during("writing a duty event")?;
     Ok(())
@@ -366,10 +386,9 @@ async fn write_duty(
 async fn write_outbox(
     tx: &DatabaseTransaction,
     occurrence: &Occurrence,
-    transition: &Transition,
-    now_ms: i64,
+    turn: &Turn<'_>,
 ) -> Result<(), StateError> {
-    let step = format!("{}:{}", transition.kind.name(), occurrence.severity);
+    let step = format!("{}:{}", turn.transition.kind.name(), occurrence.severity);
     let known = outbox::Entity::find()
         .filter(outbox::Column::OccurrenceId.eq(&occurrence.id))
         .filter(outbox::Column::Step.eq(&step))
@@ -385,8 +404,8 @@ async fn write_outbox(
         occurrence_id: Set(occurrence.id.clone()),
         step: Set(step),
         channel: Set(CHANNEL_DUTY.to_owned()),
-        due_at: Set(now_ms),
-        event_time: Set(transition.t),
+        due_at: Set(turn.decided_at),
+        event_time: Set(turn.sample_at),
         attempts: Set(0),
         sent_at: Set(None),
         last_error: Set(None),

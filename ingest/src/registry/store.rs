@@ -9,10 +9,12 @@ use rules::Fact;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait};
 use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::json;
+use wire::key::Key;
+use wire::topic::part_of;
 
 use super::fact::{FACT_REVISION, apply_fact, insert_fact, newest_facts};
 use super::seed::{Seed, SeedFact, SeedSite, model_body, model_fact_id};
-use super::{Device, Gateway, Registry, Site, SiteEntry, is_id, model, part_of};
+use super::{Device, Gateway, Registry, Site, SiteEntry, is_id, model};
 use crate::journal::{Act, append};
 use crate::secret::Secret;
 use crate::state::entity::registry::{device, gateway, site};
@@ -359,7 +361,7 @@ async fn write_gateway(
     let mut row = found.unwrap_or_else(|| gateway::Model {
         name: new.name.to_owned(),
         site: new.site.to_owned(),
-        part: i32::try_from(part_of(new.name)).unwrap_or(0),
+        part: i32::from(part_of(new.name)),
         key_hex: None,
         replaces: None,
         created_at: new.now_ms,
@@ -382,7 +384,7 @@ impl From<gateway::Model> for Gateway {
             part: part_of(&row.name),
             name: row.name,
             site: row.site,
-            key: row.key_hex,
+            key: row.key_hex.and_then(|hex| Key::from_hex(hex.reveal()).ok()),
             replaces: row.replaces,
             created_at: row.created_at,
         }

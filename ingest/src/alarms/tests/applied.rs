@@ -56,9 +56,14 @@ fn transition(kind: TransitionKind, level: Severity, t: i64) -> Transition {
     }
 }
 
+fn turn(transition: Transition, page: Page, needs_ack: bool) -> DutyEvent {
+    let sample_at = transition.t;
+    let transition = Box::new(transition);
+    DutyEvent::Turn { transition, page, sample_at, decided_at: NOW, needs_ack }
+}
+
 fn event(kind: TransitionKind, level: Severity, t: i64) -> DutyEvent {
-    let transition = transition(kind, level, t);
-    DutyEvent { transition, page: Page::Paged, amends: None, needs_ack: true }
+    turn(transition(kind, level, t), Page::Paged, true)
 }
 
 fn batch(position: u64, duty: Vec<DutyEvent>) -> EvaluationBatch {
@@ -108,18 +113,17 @@ async fn repeated_evaluation_changes_nothing() {
         event(Raise, Yellow, 50),
     ];
     let mut first = batch(7, events);
-    first.verdicts = first
-        .duty
-        .iter()
-        .map(|e| Verdict { gateway: "gw-1".to_owned(), transition: e.transition.clone() })
-        .collect();
+    for (kind, level, t) in [(Raise, Orange, 10), (LevelUp, Red, 20), (Clear, Red, 40)] {
+        let transition = transition(kind, level, t);
+        first.verdicts.push(Verdict { gateway: "gw-1".to_owned(), transition });
+    }
     assert_eq!(state.apply_evaluation(first.clone()).await.unwrap().len(), 5);
     let (rows, told) = (all(&state).await, outbox(&state).await);
     first.position.position = 3;
     assert!(state.apply_evaluation(first).await.unwrap().is_empty());
     assert_eq!(all(&state).await, rows);
     assert_eq!(outbox(&state).await, told);
-    assert_eq!(state.verdicts("gw-1", 0).await.unwrap().len(), 5);
+    assert_eq!(state.verdicts("gw-1", 0).await.unwrap().len(), 3);
     let position = state.evaluator_position("gw-1").await.unwrap().unwrap();
     assert_eq!((position.log_id, position.position), (u64::MAX, 3));
     assert_eq!(told.len(), 3, "raise, level_up, raise");
@@ -164,15 +168,14 @@ async fn rise_in_severity_asks_again_and_a_fall_does_not() {
 #[tokio::test]
 async fn latched_alarm_waits_for_a_reset() {
     let (state, _folder) = open().await;
-    let latching = |mut e: DutyEvent| {
-        e.transition.latching = true;
-        e
+    let latching = |kind, t| {
+        turn(Transition { latching: true, ..transition(kind, Red, t) }, Page::Paged, true)
     };
-    apply(&state, vec![latching(event(Raise, Red, 10))]).await;
+    apply(&state, vec![latching(Raise, 10)]).await;
     let raised = all(&state).await.remove(0);
     let refused = state.reset_occurrence(&raised.id, &signer(raised.version, "k")).await;
     assert!(matches!(refused, Err(AckError::Conflict(_))), "still holds");
-    let cleared = apply(&state, vec![latching(event(Clear, Red, 20))]).await.remove(0).occurrence;
+    let cleared = apply(&state, vec![latching(Clear, 20)]).await.remove(0).occurrence;
     assert!(cleared.latched && !cleared.active);
     let listed = state.occurrences(&OccurrenceFilter::default()).await.unwrap();
     assert_eq!(listed.len(), 1, "latched is listed as active");
@@ -211,14 +214,22 @@ async fn amends_neither_pages_nor_takes_a_signature_back() {
     apply(&state, vec![event(Raise, Orange, 10)]).await;
     let raised = all(&state).await.remove(0);
     state.ack_occurrence(&raised.id, &signer(raised.version, "k")).await.unwrap();
-    for kind in [Raise, LevelUp, Clear] {
-        let mut correction = event(kind, Red, 9);
-        correction.amends = Some("raise at 10".to_owned());
-        let change = apply(&state, vec![correction]).await.remove(0);
-        assert!(!change.pages && change.occurrence.acked && change.occurrence.active);
-        assert_eq!(change.occurrence.severity, 2);
-        assert_eq!(change.occurrence.amends.as_deref(), Some("raise at 10"));
-    }
+    let boxed = |kind, level, t| Box::new(transition(kind, level, t));
+    let was = || boxed(Raise, Orange, 10);
+    let worse = DutyEvent::Amend {
+        was: was(),
+        is: Some(boxed(Raise, Red, 9)),
+        standing: Some(boxed(Raise, Red, 9)),
+        decided_at: NOW,
+    };
+    let never = DutyEvent::Amend { was: was(), is: None, standing: None, decided_at: NOW };
+    let change = apply(&state, vec![worse.clone()]).await.remove(0);
+    assert!(!change.pages && change.occurrence.acked && change.occurrence.active);
+    assert_eq!(change.occurrence.severity, 1);
+    let change = apply(&state, vec![never, worse]).await;
+    assert_eq!(change.len(), 1, "a repeated correction is none");
+    assert!(change[0].occurrence.acked && !change[0].occurrence.active);
+    assert_eq!(change[0].occurrence.amends.as_deref(), Some("never"));
     assert_eq!(outbox(&state).await.len(), 1);
 }
 
@@ -226,11 +237,11 @@ async fn amends_neither_pages_nor_takes_a_signature_back() {
 #[tokio::test]
 async fn only_what_may_page_reaches_the_outbox() {
     let (state, _folder) = open().await;
-    let late = |kind, t| DutyEvent { page: Page::LateUnsigned, ..event(kind, Red, t) };
+    let late = |kind, t| turn(transition(kind, Red, t), Page::LateUnsigned, true);
     apply(&state, vec![late(Raise, 10), late(Clear, 20)]).await;
     let row = all(&state).await.remove(0);
     assert_eq!((row.active, row.acked, row.page.as_str()), (false, false, "late_unsigned"));
-    let mut masked = event(Raise, Red, 30);
+    let mut masked = transition(Raise, Red, 30);
     let fact = rules::evidence::FactNote {
         id: "c".to_owned(),
         revision: 1,
@@ -239,8 +250,8 @@ async fn only_what_may_page_reaches_the_outbox() {
         valid_to: None,
     };
     let suppression = Suppression { by: "calibration".to_owned(), fact, until: 40 };
-    masked.transition.evidence.suppression = Some(suppression);
-    let change = apply(&state, vec![masked]).await.remove(0);
+    masked.evidence.suppression = Some(suppression);
+    let change = apply(&state, vec![turn(masked, Page::Paged, true)]).await.remove(0);
     assert_eq!(change.occurrence.suppressed_by.as_deref(), Some("calibration"));
     assert!(!change.pages && outbox(&state).await.is_empty());
     let freed = apply(&state, vec![event(Unsuppress, Red, 40)]).await.remove(0);
@@ -252,7 +263,7 @@ async fn only_what_may_page_reaches_the_outbox() {
 #[tokio::test]
 async fn statistical_event_has_no_ack_axis() {
     let (state, _folder) = open().await;
-    let blue = DutyEvent { needs_ack: false, ..event(Raise, Severity::Blue, 10) };
+    let blue = turn(transition(Raise, Severity::Blue, 10), Page::Paged, false);
     let change = apply(&state, vec![blue]).await.remove(0);
     assert!(change.occurrence.acked && change.occurrence.ack_by.is_none() && !change.pages);
     let refused = state.ack_occurrence(&change.occurrence.id, &signer(1, "k")).await;
@@ -287,9 +298,9 @@ async fn snapshots_are_kept_and_verdicts_go_back_to_one() {
 #[tokio::test]
 async fn plant_lists_its_own_alarms_only() {
     let (state, _folder) = open().await;
-    let mut other = event(Raise, Red, 10);
-    other.transition.scope.site = "site-b".to_owned();
-    apply(&state, vec![event(Raise, Red, 10), other]).await;
+    let mut other = transition(Raise, Red, 10);
+    other.scope.site = "site-b".to_owned();
+    apply(&state, vec![event(Raise, Red, 10), turn(other, Page::Paged, true)]).await;
     let filter =
         OccurrenceFilter { site: Some("site-b".to_owned()), ..OccurrenceFilter::default() };
     let rows = state.occurrences(&filter).await.unwrap();

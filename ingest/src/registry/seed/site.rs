@@ -261,6 +261,15 @@ fn points(table: &Table<'_>) -> Vec<Point> {
         if period.is_none() {
             entry.problem("period_ms is missing: how often the value is expected, in ms");
         }
+        if let Some(unknown) =
+            quantity.as_ref().filter(|at| wire::quantity::lookup(&at.value).is_none())
+        {
+            let message = format!(
+                "{:?} is no quantity of the vocabulary, e.g. p_total, i_a, gas_lel",
+                unknown.value
+            );
+            entry.problem_at(unknown, message);
+        }
         if let (Some(quantity), Some(period)) = (quantity, period) {
             if !PERIOD_MS.contains(&period.value) {
                 entry.problem_at(&period, "must be 50 ms to 86,400,000 ms (a day)");
