@@ -2,5 +2,6 @@
 
 pub mod harness;
 pub mod meters;
+pub mod plant;
 pub mod recordings;
 pub mod replay;
