@@ -205,12 +205,17 @@ pub const PT100X8: Model = Model {
     fixed: &[],
 };
 
-/// Honeywell Midas: concentration as float32, low word first, at 40003.
-pub const MIDAS: Model = Model {
-    profile: "honeywell-midas",
-    places: &[at("gas_ppm", 3, 2, F32LowFirst, 0)],
-    fixed: &[(3, 0, 0x0001)],
+/// Honeywell Midas with a %LEL cartridge: status at 40001 (1 = monitoring), concentration as float32, low word first, at
+/// 40003, unit at 40007 (bit 3 = %LEL).
+pub const MIDAS_LEL: Model = Model {
+    profile: "honeywell-midas-lel",
+    places: &[at("gas_lel", 3, 2, F32LowFirst, 0)],
+    fixed: &[(3, 0, 0x0001), (3, 6, 0x0008)],
 };
+
+/// A level transmitter whose addresses the site file gives: tenths of a per cent of span at register 0.
+pub const LEVEL: Model =
+    Model { profile: "generic", places: &[at("level_pct", 4, 0, U16, 1)], fixed: &[] };
 
 /// What one unit answers now.
 #[derive(Debug, Clone, Default)]
@@ -255,13 +260,22 @@ impl Registers {
         self.words.insert((function, address), word);
     }
 
-    /// Answers a read of consecutive registers; one that does not exist is an illegal address.
+    /// Answers a read of consecutive registers. As in a real meter, reserved registers between two used ones read 0;
+    /// one outside the used span is an illegal address.
     #[must_use]
     pub fn answer(&self, request: Request) -> Answer {
-        let words: Option<Vec<u16>> = (0..request.count)
-            .map(|i| self.words.get(&(request.function, request.address.checked_add(i)?)).copied())
-            .collect();
-        words.map_or(Answer::Exception(2), Answer::Words)
+        let mut of_table = self.words.range((request.function, 0)..=(request.function, u16::MAX));
+        let (Some(first), last) = (of_table.next(), of_table.next_back()) else {
+            return Answer::Exception(2);
+        };
+        let first = first.0.1;
+        let last = last.map_or(first, |entry| entry.0.1);
+        let end = u32::from(request.address) + u32::from(request.count);
+        if request.address < first || end > u32::from(last) + 1 {
+            return Answer::Exception(2);
+        }
+        let word = |address| self.words.get(&(request.function, address)).copied().unwrap_or(0);
+        Answer::Words((request.address..).take(usize::from(request.count)).map(word).collect())
     }
 }
 

@@ -82,9 +82,9 @@ pub fn measure(
         return shown;
     }
     let split = [0.334, 0.331, 0.335]; // no plant is balanced to the last kilowatt
-    for phase in 0..3 {
+    for (phase, share) in split.into_iter().enumerate() {
         let u = PHASE_V * (1.0 + rng.random_range(-VOLTAGE_WANDER..VOLTAGE_WANDER));
-        let p = p_kw * split[phase];
+        let p = p_kw * share;
         shown.u[phase] = (u * 10.0).round() / 10.0;
         shown.p[phase] = (p * 1000.0).round() / 1000.0;
         // I = P / (U·cos φ), from the voltage as shown, so that what is shown agrees.
