@@ -3,5 +3,6 @@
 pub mod harness;
 pub mod meters;
 pub mod plant;
+pub mod prefecture;
 pub mod recordings;
 pub mod replay;
