@@ -2,6 +2,12 @@
 //!
 //! A block is decoded once and shared; nobody downstream changes it.
 
+pub mod decode;
+pub mod record;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use wire::{Block, GatewayName, Manifest, Readings};
@@ -26,4 +32,6 @@ pub struct DecodedBlock {
     /// Rows ahead of the centre's clock, decided at receive, ascending, numbered through all tables in order: they are in quarantine
     /// and neither stored nor evaluated.
     pub masked_rows: Vec<u32>,
+    /// A row or the closing time was ahead of the centre's clock: the closing time is not believed.
+    pub is_ahead: bool,
 }

@@ -59,6 +59,7 @@ fn block(site: &str, device: &str, rows: &[(i64, Samples<'_>)]) -> DecodedBlock 
         readings: Arc::new(builder.take()),
         received_at: RECEIVED,
         masked_rows: Vec::new(),
+        is_ahead: false,
     }
 }
 
