@@ -1,6 +1,6 @@
 //! Why a transition came: everything needed to explain it to a duty officer and to judge it again.
 //!
-//! Filled by the engine at the transition, kept as JSON in the journal, read by the API and by the sentence maker.
+//! Filled by the engine at the transition, kept as JSON in the journal, read by the API and by [`mod@crate::why`].
 //! Never holds arrival times, log positions or people's actions: edge and centre must agree on it.
 
 use crate::series::{Ms, Quality, SeriesKey};
@@ -73,8 +73,10 @@ pub enum Measure {
         /// Length of the window in whole minutes.
         minutes: u16,
     },
-    /// 1 running, 0 stopped.
+    /// 1 running, 0 stopped, now.
     Run,
+    /// 1 running, 0 stopped, when it was last known.
+    LastRun,
 }
 
 /// A value computed on the way.
@@ -110,8 +112,8 @@ pub struct Suppression {
     pub by: String,
     /// The fact behind it.
     pub fact: FactNote,
-    /// When it ends at the latest.
-    pub until: Ms,
+    /// When it ends at the latest, `None` for open end.
+    pub until: Option<Ms>,
 }
 
 /// Everything behind one transition.
@@ -173,4 +175,6 @@ pub struct Evidence {
     pub samples_to: Ms,
     /// Why it does not page, if so.
     pub suppression: Option<Suppression>,
+    /// Set where no test decided: the rule left this place.
+    pub note: Option<Text>,
 }

@@ -54,6 +54,8 @@ pub struct RuleState {
     pub scope: Scope,
     /// Whether it can run.
     pub standing: Standing,
+    /// What it lacks or was refused while it runs: a level without its limit, a delay shorter than two polls.
+    pub lacking: Vec<Text>,
     /// True when it runs but an input is UNKNOWN now, so that it can neither raise nor clear.
     pub unknown: bool,
     /// Level of its active alarm.
