@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::error::Error;
 
 mod aside;
-pub(crate) use aside::{Opened, open, salvage_rows};
+pub(crate) use aside::{Opened, open, salvage_rows, told};
 
 /// Damaged files that are kept for inspection, the newest; older ones are deleted.
 pub const ASIDE_FILES_MAX: usize = 4;
@@ -28,6 +28,10 @@ pub const ASIDE_FILES_MAX: usize = 4;
 const JOURNAL_BYTES_MAX: u64 = 4 << 20;
 /// Pages of journal after which it is written back: 1 MiB, so that little is rewritten after a kill.
 const CHECKPOINT_PAGES: u32 = 256;
+/// Bytes of cells, index row and half-filled pages beside a row's own, from above.
+const ROW_OVERHEAD_BYTES: u64 = 512;
+/// Pages that a transaction may need beside its rows: splits, state rows.
+const SLACK_PAGES: u64 = 4;
 /// How long a statement waits for another connection's lock.
 const BUSY_MS: u32 = 5_000;
 
@@ -241,6 +245,13 @@ impl From<rusqlite::Error> for Prepare {
     fn from(e: rusqlite::Error) -> Self {
         Self::Sqlite(e)
     }
+}
+
+/// Bytes of pages that rows of these sizes may need, from above.
+pub(crate) fn cost(sizes: impl Iterator<Item = u64>) -> u64 {
+    // What does not fit a leaf goes to pages of its own with a 4-byte link; leaves split half full.
+    let row = |size: u64| size / 4092 * 4096 + size % 4092 + ROW_OVERHEAD_BYTES;
+    sizes.map(row).sum::<u64>() + SLACK_PAGES * 4096
 }
 
 /// Bytes that the file system of `path` has for us; `None` where it does not say.

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod intervals;
 mod log;
+mod queue;
 
 pub use error::{Class, Error};
 pub use file::ASIDE_FILES_MAX;
@@ -18,4 +19,8 @@ pub use intervals::{BadIntervals, INTERVALS_MAX, Intervals, TooMany};
 pub use log::{
     Committed, Entry, EpochSets, Evicted, Log, LogOpenReport, LogOptions, LogReader, NewRecord,
     Pair, Record, Txn, Usage, VALUE_BYTES_MAX, sha16,
+};
+pub use queue::{
+    AckOutcome, EPOCHS_MAX, EpochAck, Fetched, GapRange, HeldEpoch, Key, KeySet, LOSSES_MAX, Link,
+    Loss, NewBlock, OpenReport, Order, Spool, SpoolOptions, Stats, StoredBlock,
 };

@@ -84,7 +84,7 @@ pub(crate) fn open(path: &Path, shape: &Shape, now_ms: i64) -> Result<Opened, Er
 }
 
 /// An error with its causes, one line.
-fn told(error: &dyn std::error::Error) -> String {
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(e) = cause {

@@ -9,10 +9,8 @@ use rusqlite::{Connection, params};
 
 use super::{EpochSets, Log, NewRecord, Record, Usage, VALUE_BYTES_MAX, rows, sha16};
 use crate::error::Error;
+use crate::file::cost;
 use crate::intervals::{Intervals, TooMany};
-
-/// Bytes that SQLite adds to a record, for the bound: cells, index row, partly filled pages.
-const RECORD_OVERHEAD_BYTES: u64 = 192;
 
 #[derive(Debug)]
 struct Row {
@@ -226,7 +224,9 @@ impl<'a> Txn<'a> {
     pub fn commit(self) -> Result<Committed, Error> {
         let Self { log, rows, names, sets, kv, manifests, discards, bytes } = self;
         if bytes > 0 {
-            let need = bytes + rows.len() as u64 * RECORD_OVERHEAD_BYTES;
+            let of_rows = rows.iter().map(|r| (r.record.bytes.len() + r.record.meta.len()) as u64);
+            let others = bytes.saturating_sub(of_rows.clone().sum());
+            let need = cost(of_rows.chain(std::iter::once(others)));
             log.file.room_for(need, log.bytes_max, log.free_reserve_bytes)?;
         }
         let next = log.next + rows.len() as u64;

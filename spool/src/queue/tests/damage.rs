@@ -1,0 +1,203 @@
+//! Damaged, missing and foreign files, unusable disks: the spool always starts, and says what it lost.
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const BLOCKS: u64 = 60;
+
+/// A closed spool with [`BLOCKS`] blocks of epoch 1 (10 samples each), of which 1..=20 are acked.
+fn filled() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let (mut spool, _) = open(dir.path());
+    spool.begin_epoch(1).unwrap();
+    spool.put_manifest([1; 16], b"manifest").unwrap();
+    for seq in 1..=BLOCKS {
+        let body = vec![u8::try_from(seq).unwrap(); 2000];
+        let block = NewBlock { manifest: Some([1; 16]), ..new(1, seq, &body, 10) };
+        spool.append(&[block], &KeySet::new()).unwrap();
+    }
+    ack(&mut spool, 1, 1, 20);
+    spool.flush().unwrap();
+    drop(spool);
+    let path = dir.path().join("spool.db");
+    (dir, path)
+}
+
+/// Opens after damage; every block is its true self, or declared, or was acked.
+fn check(dir: &TempDir) -> (OpenReport, u64) {
+    let (mut spool, report) = open(dir.path());
+    assert_eq!(report.memory, None);
+    let mut read = 0;
+    for seq in 1..=BLOCKS {
+        match spool.get(Key { epoch: 1, seq }).unwrap() {
+            Fetched::Block(b) => {
+                assert_eq!(b.bytes, vec![u8::try_from(seq).unwrap(); 2000]);
+                read += 1;
+            }
+            Fetched::Damaged => {}
+            Fetched::Gone => {
+                let named = spool.losses().iter().any(|g| g.from <= seq && seq <= g.to);
+                // Without the state rows nobody can know that there was such a block.
+                assert!(
+                    named || seq <= 20 || report.lost_counters || report.set_aside.is_some(),
+                    "{seq}"
+                );
+            }
+        }
+    }
+    let stats = spool.stats().unwrap();
+    assert!(stats.is_balanced(), "{stats:?}");
+    spool.begin_epoch(2).unwrap();
+    fill(&mut spool, 2, 3, 100);
+    assert!(spool.stats().unwrap().is_balanced());
+    (report, read)
+}
+
+#[test]
+fn truncated_file_keeps_what_lies_before_the_cut_and_declares_the_rest() {
+    let (dir, path) = filled();
+    let size = fs::metadata(&path).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size / 2).unwrap();
+    let (report, read) = check(&dir);
+    assert!(report.set_aside.is_some() && read > 10 && read < BLOCKS, "{report:?} {read}");
+    assert_eq!(report.salvaged_blocks, read);
+    if !report.lost_counters {
+        assert_eq!(report.lost_samples, report.lost_blocks * 10);
+    }
+}
+
+#[test]
+fn zeroed_page_costs_only_its_own_blocks() {
+    let (dir, path) = filled();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20 * 4096..21 * 4096].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let (report, read) = check(&dir);
+    assert!(read >= BLOCKS - 3 && read < BLOCKS, "{report:?} {read}");
+}
+
+#[test]
+fn journal_that_is_lost_or_garbled_costs_only_the_newest_blocks() {
+    let dir = TempDir::new().unwrap();
+    let (mut spool, _) = open(dir.path());
+    spool.begin_epoch(1).unwrap();
+    fill(&mut spool, 1, 20, 2000);
+    for spoil in [0usize, 1, 2] {
+        let copy = image(dir.path());
+        let wal = copy.path().join("spool.db-wal");
+        let mut bytes = fs::read(&wal).unwrap();
+        let half = bytes.len() / 2;
+        match spoil {
+            0 => bytes.truncate(half),
+            1 => bytes[half..].fill(0),
+            _ => bytes.clear(),
+        }
+        fs::write(&wal, bytes).unwrap();
+        let (mut again, report) = open(copy.path());
+        assert_eq!(report.memory, None);
+        assert!(again.stats().unwrap().is_balanced());
+        for key in again.unacked(Order::OldestFirst, &KeySet::new(), None, 99) {
+            assert!(matches!(again.get(key).unwrap(), Fetched::Block(_)));
+        }
+    }
+}
+
+#[test]
+fn garbage_a_directory_or_nothing_in_place_of_the_file_does_not_stop_the_start() {
+    let spoil: [fn(&PathBuf); 5] = [
+        |p| fs::write(p, vec![0; 100_000]).unwrap(),
+        |p| fs::write(p, b"a letter to the operator, longer than nothing").unwrap(),
+        |p| fs::write(p, b"").unwrap(),
+        |p| {
+            fs::remove_file(p).unwrap();
+            fs::create_dir(p).unwrap();
+        },
+        |p| fs::remove_file(p).unwrap(),
+    ];
+    for (index, spoil) in spoil.into_iter().enumerate() {
+        let (dir, path) = filled();
+        spoil(&path);
+        let (mut spool, report) = open(dir.path());
+        assert_eq!(report.memory, None);
+        assert_eq!(report.set_aside.is_some(), ![2, 4].contains(&index), "{index} {report:?}");
+        spool.begin_epoch(9).unwrap();
+        fill(&mut spool, 9, 3, 10);
+        assert!(spool.stats().unwrap().is_balanced());
+    }
+}
+
+#[test]
+fn directory_that_cannot_be_made_or_written_means_memory_and_an_alarm() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    for bad in [file.join("spool"), PathBuf::from("/proc/davy-spool"), PathBuf::from("/proc")] {
+        let (mut spool, report) = open(&bad);
+        assert!(report.memory.is_some(), "{}", bad.display());
+        spool.begin_epoch(1).unwrap();
+        fill(&mut spool, 1, 100, 4000);
+        let stats = spool.stats().unwrap();
+        assert!(stats.is_balanced() && stats.memory.is_some() && stats.declared > 0);
+    }
+}
+
+#[test]
+fn damage_met_while_running_is_salvaged_and_the_epoch_goes_on() {
+    let (dir, path) = filled();
+    let (mut spool, _) = open(dir.path());
+    spool.begin_epoch(2).unwrap();
+    fill(&mut spool, 2, 5, 2000);
+    // The pages of the tables' roots and beyond are overwritten under the running program.
+    drop(spool.file.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA cache_size=0;"));
+    let mut bytes = fs::read(&path).unwrap();
+    for page in 8..14 {
+        bytes[page * 4096..(page + 1) * 4096].fill(0xa5);
+    }
+    fs::write(&path, bytes).unwrap();
+    drop(spool.file.conn.execute_batch("PRAGMA shrink_memory"));
+    for seq in 1..=BLOCKS {
+        spool.get(Key { epoch: 1, seq }).unwrap();
+    }
+    fill(&mut spool, 2, 5, 2000);
+    assert_eq!(spool.last_seq(), 10);
+    assert!(spool.stats().unwrap().is_balanced());
+    assert!(spool.stats().unwrap().memory.is_none());
+}
+
+#[test]
+fn files_set_aside_are_bounded() {
+    let dir = TempDir::new().unwrap();
+    for n in 0..10 {
+        fs::write(dir.path().join("spool.db"), b"not a database at all, and longer").unwrap();
+        let late = SpoolOptions { now_ms: n * 1000, ..options() };
+        let (spool, report) = Spool::open(dir.path(), &late).unwrap();
+        assert!(report.set_aside.is_some());
+        drop(spool);
+    }
+    let aside = fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("damaged-"));
+    assert_eq!(aside.count(), crate::ASIDE_FILES_MAX);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn any_damage_leaves_true_blocks_and_a_balanced_account(
+        hits in prop::collection::vec((0usize..400_000, any::<u8>(), 1usize..6000), 1..5)
+    ) {
+        let (dir, path) = filled();
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, value, width) in hits {
+            let from = at % bytes.len();
+            let to = (from + width).min(bytes.len());
+            bytes[from..to].fill(value);
+        }
+        fs::write(&path, bytes).unwrap();
+        check(&dir);
+    }
+}
