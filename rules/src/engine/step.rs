@@ -34,6 +34,14 @@ impl Verdict for Transition {
     fn time(&self) -> Ms {
         self.t
     }
+
+    fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    fn is_suppressed(&self) -> bool {
+        Transition::is_suppressed(self)
+    }
 }
 
 impl Step for Engine {
@@ -71,10 +79,6 @@ impl Step for Engine {
 
     fn hole(&mut self, resumes: Ms) {
         Engine::hole(self, resumes);
-    }
-
-    fn peek(&self, t: Ms) -> Vec<Transition> {
-        Engine::peek(self, t)
     }
 
     fn due(&self) -> Option<Ms> {
