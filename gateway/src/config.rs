@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use crate::profile::Point;
 
+mod device;
+mod file;
+mod keys;
 pub mod problem;
 pub mod section;
 
@@ -110,6 +113,8 @@ pub struct Device {
     pub profile_version: Arc<str>,
     /// Registers one request may ask for.
     pub max_regs: u16,
+    /// Typical time it takes to begin its answer.
+    pub turnaround: Duration,
     /// Ranges (first, last) of registers that are never read.
     pub forbid: Vec<(u16, u16)>,
     /// What is read, ready to decode.
@@ -146,3 +151,6 @@ impl std::fmt::Debug for Secret {
         f.write_str("Secret(…)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ fn apply(effect: Option<Effect>, value: Value, point: &Point) -> Value {
         Some(Effect::Doubt(_)) => value,
     }
 }
+
+#[cfg(test)]
+mod tests;

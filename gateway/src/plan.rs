@@ -240,3 +240,6 @@ fn request(points: &[Point], table: Table, period: Duration, run: &[Item]) -> Re
     let part = Part { period, columns: columns(points, &all), all };
     Request { table, start, count, period, parts: vec![part] }
 }
+
+#[cfg(test)]
+mod tests;

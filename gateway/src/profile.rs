@@ -12,6 +12,11 @@ use std::time::Duration;
 use crate::decode::decimal::Factor;
 use wire::Mark;
 
+pub mod library;
+pub mod parse;
+pub mod resolve;
+pub mod selftest;
+
 /// A register map with its link's habits and its own decode tests.
 #[derive(Debug, Clone)]
 pub struct Profile {

@@ -122,3 +122,6 @@ pub fn phase(device: &str, period: u64) -> u64 {
     });
     (hash ^ hash >> 29) % period.max(1)
 }
+
+#[cfg(test)]
+mod tests;

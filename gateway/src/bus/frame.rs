@@ -224,3 +224,6 @@ fn identity(data: &[u8]) -> Result<Vec<(u8, String)>, FrameError> {
     }
     Ok(objects)
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(edits, candidate)| *edits <= (candidate.chars().count() / 3).max(1))
+        .filter(|(edits, candidate)| *edits <= (candidate.chars().count().div_ceil(3)).min(3))
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -116,6 +116,12 @@ impl Factor {
         .reduced()
     }
 
+    /// This factor divided by the other; `None` where the digits no longer fit.
+    #[must_use]
+    pub fn over(self, other: Self) -> Option<Self> {
+        self.times(Self { num: other.den, den: other.num, exponent: -other.exponent })
+    }
+
     /// The value times the factor, rounded once to the nearest float. (A ratio that is no finite decimal, such as
     /// 10/3, is rounded once too as long as both sides stay below 2^53, which registers times CT ratios do.)
     #[must_use]

@@ -116,3 +116,6 @@ impl Bisect {
         Span { start, count: end - start }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use proptest::prelude::*;
+
+use super::{Exception, FrameError, Reply, Request, header};
+use crate::profile::Table;
+
+const TABLES: [Table; 4] = [Table::Coil, Table::Discrete, Table::Holding, Table::Input];
+
+fn tables() -> impl Strategy<Value = Table> {
+    prop_oneof![Just(TABLES[0]), Just(TABLES[1]), Just(TABLES[2]), Just(TABLES[3])]
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (tables(), any::<u16>(), any::<u16>()).prop_map(|(table, start, count)| Request::Read {
+            table,
+            start,
+            count
+        }),
+        any::<u8>().prop_map(|object| Request::Identify { object }),
+    ]
+}
+
+#[test]
+fn the_specifications_example_reads() {
+    // Modbus application protocol 1.1b3, 6.3: registers 108..110 hold 022B, 0000, 0064.
+    let request = Request::Read { table: Table::Holding, start: 107, count: 3 };
+    assert_eq!(request.encode(1, 17), [0, 1, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3]);
+    let reply = request.answer(&[3, 6, 2, 0x2B, 0, 0, 0, 0x64]).expect("an answer");
+    assert_eq!(reply, Reply::Words(vec![0x22B, 0, 0x64]));
+    let coils = Request::Read { table: Table::Coil, start: 19, count: 10 };
+    let reply = coils.answer(&[1, 2, 0b1100_1101, 0b01]).expect("an answer");
+    assert_eq!(reply, Reply::Words(vec![1, 0, 1, 1, 0, 0, 1, 1, 1, 0]));
+}
+
+#[test]
+fn only_an_answer_to_the_question_is_taken() {
+    let request = Request::Read { table: Table::Holding, start: 0, count: 2 };
+    assert_eq!(request.answer(&[0x83, 2]), Ok(Reply::Exception(Exception(2))));
+    assert_eq!(
+        request.answer(&[4, 4, 0, 0, 0, 0]),
+        Err(FrameError::Function { asked: 3, found: 4 })
+    );
+    assert_eq!(request.answer(&[3, 2, 0, 0]), Err(FrameError::Bytes { wanted: 4, found: 2 }));
+    assert_eq!(
+        request.answer(&[3, 4, 0, 0, 0, 0, 0]),
+        Err(FrameError::Bytes { wanted: 4, found: 4 })
+    );
+    assert_eq!(header([0, 1, 0, 1, 0, 6, 1]), Err(FrameError::Protocol(1)));
+    assert_eq!(header([0, 1, 0, 0, 0, 2, 1]), Err(FrameError::Length(2)));
+}
+
+#[test]
+fn an_identity_is_read() {
+    let request = Request::Identify { object: 0 };
+    assert_eq!(request.encode(2, 1), [0, 2, 0, 0, 0, 5, 1, 0x2B, 0x0E, 1, 0]);
+    let answer = [0x2B, 0x0E, 1, 1, 0, 0, 2, 0, 3, b'A', b'B', b'C', 1, 1, b'X'];
+    let wanted = vec![(0, "ABC".to_owned()), (1, "X".to_owned())];
+    assert_eq!(request.answer(&answer), Ok(Reply::Identity(wanted)));
+}
+
+proptest! {
+    /// Invariant 10: whatever is asked, the function code on the wire is one that reads.
+    #[test]
+    fn no_request_can_write(request in requests(), transaction in any::<u16>(), unit in any::<u8>()) {
+        let frame = request.encode(transaction, unit);
+        prop_assert!(matches!(frame[7], 1 | 2 | 3 | 4 | 0x2B));
+        prop_assert_eq!(usize::from(u16::from_be_bytes([frame[4], frame[5]])), frame.len() - 6);
+    }
+
+    #[test]
+    fn nothing_a_device_sends_panics(
+        request in requests(),
+        pdu in proptest::collection::vec(any::<u8>(), 0..300),
+        head in any::<[u8; 7]>(),
+    ) {
+        if let Ok(Reply::Words(words)) = request.answer(&pdu) {
+            let Request::Read { count, .. } = request else { panic!("words of an identity") };
+            prop_assert_eq!(words.len(), usize::from(count));
+        }
+        let parsed = header(head);
+        prop_assert!(parsed.is_err() || parsed.is_ok_and(|h| h.pdu_bytes <= super::PDU_BYTES_MAX));
+    }
+}
