@@ -1,0 +1,45 @@
+// The calls of /api/v1 by name. Paths are written here and nowhere else.
+import { get, post, remove, withQuery } from './client';
+import type {
+  Alarm, AlarmDetail, AlarmList, Gateway, NewGateway, Role, RuleStates, Series, Session, Site, SystemState, User,
+  ValueList,
+} from './contract';
+
+export type AlarmScope = 'active' | 'unacked' | 'all';
+
+export const fetchSession = (): Promise<Session> => get('/session');
+export const signIn = (name: string, password: string): Promise<Session> => post('/session', { name, password });
+export const signOut = (): Promise<unknown> => remove('/session');
+export const setUp = (form: {
+  name: string;
+  display: string;
+  password: string;
+  setup_token: string;
+}): Promise<Session> => post('/setup', form);
+
+export const fetchAlarms = (state: AlarmScope, limit?: number, before?: number): Promise<AlarmList> =>
+  get(withQuery('/alarms', { state, limit, before }));
+export const fetchAlarm = (id: string): Promise<AlarmDetail> => get(`/alarms/${encodeURIComponent(id)}`);
+export const acknowledge = (
+  id: string,
+  order: { version: number; comment?: string; idempotency_key: string },
+): Promise<Alarm> => post(`/alarms/${encodeURIComponent(id)}/ack`, order);
+
+export const fetchSites = (): Promise<{ sites: Site[] }> => get('/sites');
+export const fetchValues = (site: string): Promise<ValueList> => get(withQuery('/values', { site }));
+export const fetchRuleStates = (site: string): Promise<RuleStates> => get(withQuery('/rules/state', { site }));
+export const fetchSeries = (ask: {
+  site: string;
+  device: string;
+  quantity: string;
+  from: number;
+  to: number;
+  px: number;
+}): Promise<Series> => get(withQuery('/series', ask));
+
+export const fetchGateways = (): Promise<{ gateways: Gateway[] }> => get('/gateways');
+export const addGateway = (name: string, site: string): Promise<NewGateway> => post('/gateways', { name, site });
+export const fetchSystem = (): Promise<SystemState> => get('/system');
+export const fetchUsers = (): Promise<{ users: User[] }> => get('/users');
+export const addUser = (form: { name: string; display: string; role: Role; password: string }): Promise<User> =>
+  post('/users', form);

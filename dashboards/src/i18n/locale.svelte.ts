@@ -1,0 +1,25 @@
+// The language in use. Switching replaces texts in place: no reload, no state lost (U41).
+import { readPreference, writePreference } from '../state/preference';
+import type { Dictionary } from './dictionary';
+import { en } from './en';
+import { zh } from './zh';
+
+export type Language = 'zh' | 'en';
+
+class Locale {
+  language = $state<Language>(readPreference('language') === 'en' ? 'en' : 'zh');
+  readonly t: Dictionary = $derived(this.language === 'zh' ? zh : en);
+
+  toggle(): void {
+    this.language = this.language === 'zh' ? 'en' : 'zh';
+    writePreference('language', this.language);
+  }
+
+  /** The field of the data that is written in the language in use. */
+  pick(zhText: string, enText: string): string {
+    const chosen = this.language === 'zh' ? zhText : enText;
+    return chosen === '' ? zhText || enText : chosen;
+  }
+}
+
+export const locale = new Locale();

@@ -1,0 +1,49 @@
+// The registered sites with their devices, and what each part of the console derives from them.
+import { fetchSites } from '../api/calls';
+import { ApiError, asApiError } from '../api/client';
+import type { Alarm, Device, PointInfo, Site } from '../api/contract';
+import { DEFAULT_ZONE } from '../model/time';
+
+class SiteState {
+  list = $state.raw<readonly Site[]>([]);
+  loaded = $state(false);
+  error = $state.raw<ApiError | null>(null);
+  readonly byId: ReadonlyMap<string, Site> = $derived(new Map(this.list.map((site) => [site.id, site])));
+
+  async load(): Promise<void> {
+    try {
+      this.list = (await fetchSites()).sites;
+      this.loaded = true;
+      this.error = null;
+    } catch (error) {
+      this.error = asApiError(error);
+      throw error;
+    }
+  }
+
+  clear(): void {
+    this.list = [];
+    this.loaded = false;
+    this.error = null;
+  }
+
+  zone(site: string): string {
+    return this.byId.get(site)?.zone ?? DEFAULT_ZONE;
+  }
+
+  device(site: string, device: string): Device | undefined {
+    return this.byId.get(site)?.devices.find((each) => each.id === device);
+  }
+
+  point(site: string, device: string, quantity: string): PointInfo | undefined {
+    return this.device(site, device)?.points.find((each) => each.quantity === quantity);
+  }
+
+  /** What the alarm is about, in the site's own words: the device's name, else its id, else the scope. */
+  placeOf(alarm: Pick<Alarm, 'site' | 'device' | 'scope'>): string {
+    if (alarm.device === null) return alarm.scope;
+    return this.device(alarm.site, alarm.device)?.name ?? alarm.device;
+  }
+}
+
+export const sites = new SiteState();
