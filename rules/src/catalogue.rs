@@ -134,8 +134,10 @@ pub enum Kind {
     InputUnknown,
     /// All inputs of member 1 silent while a contact of member 0 is closed.
     SilentWhile,
-    /// No data, or never any; judged on receive time by [`crate::stale`].
+    /// No usable sample of a device for so long, or never any.
     Stale,
+    /// No block of a gateway for so long, or never any; judged on receive time by [`crate::stale`].
+    GatewayStale,
     /// Judged by the centre alone, over several gateways.
     Central,
 }

@@ -8,7 +8,7 @@ mod param;
 mod scope;
 
 use crate::catalogue::{Catalogue, Kind, Rule, ScopeSpec};
-use crate::plan::{Dep, Inst, Level, Line, Plan, Span};
+use crate::plan::{Dep, Inst, Level, Line, Plan, Sort, Span};
 use crate::series::Ms;
 use crate::site::SiteModel;
 use crate::standing::Standing;
@@ -113,15 +113,12 @@ impl Build<'_> {
     }
 
     fn not_here(&self, rule: &Rule, site: &SiteModel) -> Option<Standing> {
-        if rule.kind == Kind::Central {
+        if matches!(rule.kind, Kind::Central | Kind::GatewayStale) {
             let why = Text::new(
                 "由中心跨网关判断",
                 "judged by the centre over several gateways, not by this engine",
             );
             return Some(Standing::NotApplicable { why });
-        }
-        if rule.kind == Kind::Stale {
-            return Some(Standing::Evaluating);
         }
         let fits =
             rule.sectors.is_empty() || rule.sectors.iter().any(|s| site.sector_tags.contains(s));
@@ -190,6 +187,11 @@ impl Build<'_> {
             input_to: count(self.signals.bindings.len()),
             level_from,
             level_to: count(self.plan.levels.len()),
+            sort: match rule.kind {
+                Kind::InputUnknown | Kind::SilentWhile => Sort::Unknown,
+                Kind::Stale => Sort::Heard,
+                _ => Sort::Test,
+            },
         });
         self.plan.insts.push(Inst {
             rule: number,
@@ -199,7 +201,7 @@ impl Build<'_> {
             devices: candidate.devices.iter().map(|d| d.id.clone()).collect(),
             params: numbers.into_parameters(),
             unit,
-            silence: matches!(rule.kind, Kind::InputUnknown | Kind::SilentWhile),
+            expected_since: candidate.devices.iter().map(|d| d.expected_since).max().unwrap_or(0),
         });
         inst
     }
@@ -231,7 +233,11 @@ impl Build<'_> {
         }
         for (i, span) in plan.spans.iter().enumerate() {
             for binding in &plan.bindings[span.input_from as usize..span.input_to as usize] {
-                deps.push((binding.signal, Dep::Inst(count(i))));
+                let dep = match span.sort {
+                    Sort::Heard => Dep::Heard(span.level_from),
+                    _ => Dep::Inst(count(i)),
+                };
+                deps.push((binding.signal, dep));
             }
         }
         deps.sort_unstable();
@@ -294,6 +300,8 @@ pub(crate) fn test_of(kind: Kind, limit: f64, second: f64, clear: (f64, f64), ba
         }
         Kind::InputUnknown => Test::InputUnknown,
         Kind::SilentWhile => Test::SilentWhile,
-        Kind::Stale | Kind::Central => Test::Silent { limit_ms: seconds_to_ms(limit) },
+        Kind::Stale | Kind::Central | Kind::GatewayStale => {
+            Test::Silent { limit_ms: seconds_to_ms(limit) }
+        }
     }
 }

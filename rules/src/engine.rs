@@ -8,6 +8,7 @@
 mod emit;
 mod force;
 mod signal;
+mod silence;
 mod snapshot;
 mod state;
 mod step;
@@ -16,7 +17,7 @@ mod timer;
 use crate::catalogue::Catalogue;
 use crate::compile::compile;
 use crate::fact::{Fact, FactBody};
-use crate::plan::{Dep, Plan};
+use crate::plan::{Dep, Plan, Sort};
 use crate::series::{Ms, Quality, SeriesKey};
 use crate::site::SiteModel;
 use crate::standing::{Pending, RuleState, Standing};
@@ -126,6 +127,7 @@ impl Engine {
                     }
                 }
                 Dep::Run(r) => self.judge_run(r, t, out),
+                Dep::Heard(l) => self.hear(l, t, out),
                 Dep::Inst(i) => self.judge(i, t, out),
             }
         }
@@ -167,21 +169,6 @@ impl Engine {
         }
         self.arm_all();
         self.judge_all(t, &mut Vec::new());
-    }
-
-    /// Says that what lies between the engine's time and `resumes` is not here: silence before `resumes` proves
-    /// nothing, and its counters start again there.
-    pub fn hole(&mut self, resumes: Ms) {
-        let now = match self.state.now {
-            Some(now) if resumes > now => now,
-            _ => {
-                let now = self.begin(resumes);
-                return self.see_again(now, &mut Vec::new());
-            }
-        };
-        self.state.blind_until = self.state.blind_until.max(resumes);
-        self.timers.arm(Class::Blind, 0, self.state.blind_until);
-        self.judge_silence(now, &mut Vec::new());
     }
 
     /// Returns what [`Engine::advance`] to `t` would say, without changing anything.
@@ -330,7 +317,7 @@ impl Engine {
             match self.plan.deps[d] {
                 Dep::Run(r) => self.judge_run(r, now, out),
                 Dep::Inst(i) => self.judge(i, now, out),
-                Dep::Window(_) => {}
+                Dep::Window(_) | Dep::Heard(_) => {}
             }
         }
     }
@@ -370,13 +357,16 @@ impl Engine {
     /// Judges every level of an instance; on the way without a change nothing is allocated.
     fn judge(&mut self, i: u32, now: Ms, out: &mut Vec<Transition>) {
         let span = self.plan.spans[i as usize];
+        if span.sort == Sort::Heard {
+            return self.listen(i, now);
+        }
         let bindings = &self.plan.bindings[span.input_from as usize..span.input_to as usize];
         let view = View { bindings, value: &self.state.value, bound: &self.state.bound };
         for l in span.level_from as usize..span.level_to as usize {
             let cond = &mut self.state.conds[l];
             let truth = if self.off[i as usize] {
                 Tri::False
-            } else if self.plan.insts[i as usize].silence && now < self.state.blind_until {
+            } else if span.sort == Sort::Unknown && now < self.state.blind_until {
                 Tri::Unknown
             } else {
                 self.tests[l].judge(cond.active, &view)
@@ -397,29 +387,6 @@ impl Engine {
         for i in 0..crate::compile::count(self.plan.insts.len()) {
             self.judge(i, now, out);
         }
-    }
-
-    fn judge_silence(&mut self, now: Ms, out: &mut Vec<Transition>) {
-        for i in 0..crate::compile::count(self.plan.insts.len()) {
-            if self.plan.insts[i as usize].silence {
-                self.judge(i, now, out);
-            }
-        }
-    }
-
-    /// Counts silence from now on.
-    fn see_again(&mut self, now: Ms, out: &mut Vec<Transition>) {
-        for i in 0..self.plan.insts.len() {
-            if self.plan.insts[i].silence {
-                let span = self.plan.spans[i];
-                for l in span.level_from as usize..span.level_to as usize {
-                    if !self.state.conds[l].active {
-                        self.state.conds[l].restart(now);
-                    }
-                }
-            }
-        }
-        self.judge_silence(now, out);
     }
 
     /// Arms every timer from the state.

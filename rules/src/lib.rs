@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`catalogue`] | the rules as data, built in from `rules/catalogue/*.toml` |
 //! | [`engine`] | all rule instances of one gateway: samples and facts in, transitions out |
-//! | [`stale`] | silence, judged on receive time |
+//! | [`stale`] | gateways that send nothing, judged on receive time |
 //! | [`selftest`] | runs the tests inside each rule |
 //! | [`evaluator`] | the settled and the live evaluator of one gateway over the centre's log |
 //! | [`series`] | names of series, quality of a sample |
@@ -44,7 +44,7 @@ pub use evidence::{Evidence, Lang};
 pub use fact::{Fact, FactBody, RegState};
 pub use series::{Ms, Quality, Sample, SeriesKey};
 pub use site::SiteModel;
-pub use stale::StaleMonitor;
+pub use stale::GatewayMonitor;
 pub use standing::{Pending, RuleState, Standing};
 pub use text::Text;
 pub use transition::{Scope, Severity, Transition, TransitionKey, TransitionKind};

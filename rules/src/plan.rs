@@ -75,6 +75,18 @@ pub(crate) struct Span {
     pub(crate) input_to: u32,
     pub(crate) level_from: u32,
     pub(crate) level_to: u32,
+    pub(crate) sort: Sort,
+}
+
+/// How an instance is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// By its test on its inputs.
+    Test,
+    /// By its test, which looks for silence: it counts from the end of a hole.
+    Unknown,
+    /// By the time since the last usable sample of any input.
+    Heard,
 }
 
 /// The part of an instance that is read at a transition.
@@ -89,8 +101,8 @@ pub(crate) struct Inst {
     pub(crate) devices: Vec<String>,
     pub(crate) params: Vec<Parameter>,
     pub(crate) unit: String,
-    /// Judges silence: counts from the end of a hole.
-    pub(crate) silence: bool,
+    /// Silence before this moment is expected.
+    pub(crate) expected_since: Ms,
 }
 
 #[derive(Debug)]
@@ -111,6 +123,7 @@ pub(crate) struct Level {
 pub(crate) enum Dep {
     Window(u32),
     Run(u32),
+    Heard(u32),
     Inst(u32),
 }
 

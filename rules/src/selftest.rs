@@ -11,7 +11,7 @@
 //! 10s calibration gas-1 to 60s
 //! 90s segment 30s                     the clock steps back to 30 s
 //! 90s advance                         time moves on to 90 s, exclusive
-//! 90s tick                            the centre's clock, for rules about silence
+//! 90s tick                            the centre's clock, for the rule about silent gateways
 //! ```
 //!
 //! What must come out is `time kind severity [source level] [suppressed] [latching]`, all of it, in order.
@@ -21,7 +21,7 @@ use crate::engine::Engine;
 use crate::fact::{Fact, FactBody, RegState};
 use crate::series::{Ms, Quality, SeriesKey};
 use crate::site::SiteModel;
-use crate::stale::StaleMonitor;
+use crate::stale::GatewayMonitor;
 use crate::transition::{Severity, Transition};
 
 /// Event time that tests count from: a whole minute.
@@ -68,9 +68,9 @@ pub fn transitions(rule: &Rule, test: &TestSpec) -> Result<Vec<Transition>, Stri
     let catalogue = Catalogue { rules: vec![rule.clone()] };
     let gateway = site.devices.first().map(|d| d.gateway.clone()).unwrap_or_default();
     let sites = std::slice::from_ref(site);
-    if rule.kind == Kind::Stale {
-        let monitor = StaleMonitor::new(&catalogue, sites, &gateway, TEST_START_MS);
-        return Ok(run_stale(monitor, &site.site, events));
+    if rule.kind == Kind::GatewayStale {
+        let monitor = GatewayMonitor::new(&catalogue, sites, TEST_START_MS);
+        return Ok(run_monitor(monitor, &gateway, events));
     }
     Ok(run(Engine::new(&catalogue, sites, &gateway), &site.site, events))
 }
@@ -111,13 +111,15 @@ fn run(mut engine: Engine, site: &str, events: Vec<(Ms, Event)>) -> Vec<Transiti
     out
 }
 
-fn run_stale(mut monitor: StaleMonitor, site: &str, events: Vec<(Ms, Event)>) -> Vec<Transition> {
+fn run_monitor(
+    mut monitor: GatewayMonitor,
+    gateway: &str,
+    events: Vec<(Ms, Event)>,
+) -> Vec<Transition> {
     let mut out = Vec::new();
     for (t, event) in events {
         match event {
-            Event::Sample { device, quality, .. } if quality.is_usable() => {
-                monitor.received(site, &device, 0, t, t, &mut out);
-            }
+            Event::Sample { .. } => monitor.received(gateway, t, &mut out),
             Event::Tick => monitor.tick(t, &mut out),
             _ => {}
         }

@@ -160,6 +160,15 @@ pub struct Override {
 }
 
 impl SiteModel {
+    /// Returns the name shown to people: the given one, or the id.
+    pub fn label(&self) -> Text {
+        if self.name.zh.is_empty() && self.name.en.is_empty() {
+            Text::same(self.site.clone())
+        } else {
+            self.name.clone()
+        }
+    }
+
     /// Finds a device by its id.
     pub fn device(&self, id: &str) -> Option<&Device> {
         self.devices.iter().find(|d| d.id == id)

@@ -1,27 +1,25 @@
-//! Silence: devices and gateways that give no data, or never gave any (R41).
+//! Gateways that send nothing, or never sent anything (R41, offline).
 //!
-//! Driven by the live evaluator alone, because it is judged on receive time and on the centre's ticks: its transitions
-//! belong to the duty journal, never to the verdict journal that edge and centre must agree on. Pure like the engine.
-//! Staleness counts from the receive time of the sample with the newest event time, or from a later start of the
-//! centre; older samples never refresh it.
+//! Driven by the centre alone, with receive times and its own ticks: its transitions belong to the duty journal, never
+//! to the verdict journal that edge and centre must agree on. A silent device behind a living gateway is the engine's
+//! business. Pure like the engine.
 
 use crate::ENGINE_VERSION;
 use crate::catalogue::{Catalogue, Kind, Rule};
-use crate::compile::count;
+use crate::compile::seconds_to_ms;
 use crate::evidence::{Evidence, Input, Measure, Origin, Parameter};
 use crate::series::{Ms, Quality, SeriesKey};
-use crate::site::{Device, SiteModel};
+use crate::site::{Override, SiteModel};
 use crate::test::Test;
 use crate::text::Text;
 use crate::transition::{Scope, Severity, Transition, TransitionKind};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-/// Watches the devices of one gateway for silence.
+/// Watches all gateways the registry expects, one watch for each site a gateway serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StaleMonitor {
+pub struct GatewayMonitor {
     watches: Vec<Watch>,
-    index: BTreeMap<(String, String), u32>,
     /// The newest start of the centre, or of the watch.
     start: Ms,
 }
@@ -31,72 +29,54 @@ struct Watch {
     rule: String,
     rule_version: u32,
     rule_name: Text,
+    /// The object is the gateway.
     scope: Scope,
     site_name: Text,
-    device_name: Text,
     utc_offset_min: i32,
-    severity: Severity,
-    parameter: Parameter,
-    limit: Ms,
-    quantity: String,
-    expected_since: Ms,
-    /// (segment, event time) of the newest sample.
-    newest: Option<(u32, Ms)>,
-    /// Receive time of the newest sample.
-    received: Ms,
-    /// Since when it counts as silent.
-    silent: Option<Ms>,
+    /// Levels, mildest first: severity, and the silence after which it is reached.
+    levels: Vec<(Severity, Ms, Parameter)>,
+    /// Receive time of the newest block, `None` if there was none.
+    received: Option<Ms>,
+    /// How many levels are reached, and since when nothing came.
+    reached: usize,
+    since: Ms,
 }
 
-impl StaleMonitor {
-    /// Watches every device of the gateway that has points. `start` is when watching begins (receive clock).
-    pub fn new(catalogue: &Catalogue, sites: &[SiteModel], gateway: &str, start: Ms) -> Self {
-        let mut monitor = Self { watches: Vec::new(), index: BTreeMap::new(), start };
-        for rule in catalogue.rules.iter().filter(|r| r.kind == Kind::Stale) {
+impl GatewayMonitor {
+    /// Watches every gateway that a device of these sites names, from `start` on (the centre's clock).
+    pub fn new(catalogue: &Catalogue, sites: &[SiteModel], start: Ms) -> Self {
+        let mut watches = Vec::new();
+        for rule in catalogue.rules.iter().filter(|r| r.kind == Kind::GatewayStale) {
             for site in sites {
-                let here = |d: &&Device| d.gateway == gateway && !d.points.is_empty();
-                for device in site.devices.iter().filter(here) {
-                    let name = (site.site.clone(), device.id.clone());
-                    monitor.index.insert(name, count(monitor.watches.len()));
-                    monitor.watches.push(watch(rule, site, device));
-                }
+                let gateways: BTreeSet<&str> =
+                    site.devices.iter().map(|d| d.gateway.as_str()).collect();
+                watches.extend(gateways.into_iter().map(|g| watch(rule, site, g)));
             }
         }
-        monitor
+        Self { watches, start }
     }
 
-    /// Takes over what an earlier monitor knew of the devices that are still watched: after a registry change.
+    /// Takes over what an earlier monitor knew: after a change of the registry.
     pub fn carry(&mut self, earlier: &Self) {
         self.start = earlier.start;
-        for (name, i) in &self.index {
-            if let Some(was) = earlier.index.get(name).map(|o| &earlier.watches[*o as usize]) {
-                let watch = &mut self.watches[*i as usize];
-                (watch.newest, watch.received, watch.silent) =
-                    (was.newest, was.received, was.silent);
+        for watch in &mut self.watches {
+            let same = |w: &&Watch| w.scope == watch.scope && w.rule == watch.rule;
+            if let Some(was) = earlier.watches.iter().find(same) {
+                watch.received = was.received;
+                watch.reached = was.reached.min(watch.levels.len());
+                watch.since = was.since;
             }
         }
     }
 
-    /// Takes note of a usable sample of a device: its segment and event time, and when it was received.
-    pub fn received(
-        &mut self,
-        site: &str,
-        device: &str,
-        segment: u32,
-        t: Ms,
-        received_at: Ms,
-        out: &mut Vec<Transition>,
-    ) {
-        let Some(i) = self.index.get(&(site.to_string(), device.to_string())) else { return };
-        let watch = &mut self.watches[*i as usize];
-        if watch.newest.is_some_and(|newest| newest >= (segment, t)) {
-            return;
-        }
-        watch.newest = Some((segment, t));
-        watch.received = received_at;
-        if watch.silent.is_some() {
-            out.push(watch.transition(TransitionKind::Clear, received_at, self.start));
-            watch.silent = None;
+    /// Takes note of a block of a gateway received at `at`.
+    pub fn received(&mut self, gateway: &str, at: Ms, out: &mut Vec<Transition>) {
+        for watch in self.watches.iter_mut().filter(|w| w.scope.object == gateway) {
+            if watch.reached > 0 {
+                out.push(watch.transition(TransitionKind::Clear, at));
+                watch.reached = 0;
+            }
+            watch.received = watch.received.max(Some(at));
         }
     }
 
@@ -105,55 +85,68 @@ impl StaleMonitor {
         self.start = self.start.max(at);
     }
 
-    /// Judges silence at the centre's time `now`. The transition is dated when the limit was passed.
+    /// Judges silence at the centre's time `now`. A transition is dated when the limit was passed.
     pub fn tick(&mut self, now: Ms, out: &mut Vec<Transition>) {
         for watch in &mut self.watches {
-            let from = watch.counts_from(self.start);
-            if watch.silent.is_none() && now - from > watch.limit {
-                out.push(watch.transition(TransitionKind::Raise, from + watch.limit, self.start));
-                watch.silent = Some(from);
+            if watch.reached == 0 {
+                watch.since = watch.received.map_or(self.start, |r| r.max(self.start));
+            }
+            while let Some((_, limit, _)) = watch.levels.get(watch.reached) {
+                let at = watch.since.saturating_add(*limit);
+                if now <= at {
+                    break;
+                }
+                watch.reached += 1;
+                let before = watch.reached.checked_sub(2).map(|i| watch.levels[i].0);
+                match before {
+                    None => out.push(watch.transition(TransitionKind::Raise, at)),
+                    Some(before) if watch.level().0 < before => {
+                        out.push(watch.transition(TransitionKind::LevelUp, at));
+                    }
+                    Some(_) => {}
+                }
             }
         }
     }
 
-    /// Lists the silent devices: site, device, since when their data is missing (receive clock).
-    pub fn silent(&self) -> impl Iterator<Item = (&str, &str, Ms)> {
-        self.watches
-            .iter()
-            .filter_map(|w| Some((w.scope.site.as_str(), w.scope.object.as_str(), w.silent?)))
+    /// Lists the gateways that count as offline: site, gateway, since when (receive clock).
+    pub fn offline(&self) -> impl Iterator<Item = (&str, &str, Ms)> {
+        let silent = self.watches.iter().filter(|w| w.reached > 0);
+        silent.map(|w| (w.scope.site.as_str(), w.scope.object.as_str(), w.since))
     }
 }
 
 impl Watch {
-    fn counts_from(&self, start: Ms) -> Ms {
-        self.received.max(start).max(self.expected_since)
+    fn level(&self) -> &(Severity, Ms, Parameter) {
+        &self.levels[self.reached.saturating_sub(1)]
     }
 
-    fn transition(&self, kind: TransitionKind, t: Ms, start: Ms) -> Transition {
-        let since = self.silent.unwrap_or_else(|| self.counts_from(start));
+    fn transition(&self, kind: TransitionKind, t: Ms) -> Transition {
         Transition {
             rule: self.rule.clone(),
             scope: self.scope.clone(),
-            level: self.severity,
+            level: self.level().0,
             source_level: None,
             kind,
             t,
-            since,
-            segment: self.newest.map_or(0, |n| n.0),
+            since: self.since,
+            segment: 0,
             latching: false,
-            evidence: Box::new(self.evidence(kind, t, since)),
+            evidence: Box::new(self.evidence(kind, t)),
         }
     }
 
-    fn evidence(&self, kind: TransitionKind, t: Ms, since: Ms) -> Evidence {
+    fn evidence(&self, kind: TransitionKind, t: Ms) -> Evidence {
+        let (severity, limit, parameter) = self.level();
+        let gateway = &self.scope.object;
         let input = Input {
-            series: SeriesKey::new(&*self.scope.site, &*self.scope.object, &*self.quantity),
-            device_name: self.device_name.clone(),
+            series: SeriesKey::new(&*self.scope.site, &**gateway, ""),
+            device_name: Text::same(&**gateway),
             measure: Measure::Value,
             unit: String::new(),
             value: None,
             quality: Quality::Stale,
-            t: self.newest.map(|n| n.1),
+            t: self.received,
             member: 0,
             rating: 1.0,
         };
@@ -164,13 +157,13 @@ impl Watch {
             rule_name: self.rule_name.clone(),
             scope: self.scope.clone(),
             site_name: self.site_name.clone(),
-            object_name: self.device_name.clone(),
+            object_name: Text::same(&**gateway),
             utc_offset_min: self.utc_offset_min,
             kind,
-            level: self.severity,
+            level: *severity,
             source_level: None,
-            test: Test::Silent { limit_ms: self.limit },
-            parameters: vec![self.parameter.clone()],
+            test: Test::Silent { limit_ms: *limit },
+            parameters: vec![parameter.clone()],
             fact_revision: 0,
             facts: vec![],
             inputs: vec![input],
@@ -179,11 +172,11 @@ impl Watch {
             limit: None,
             clear_limit: None,
             unit: String::new(),
-            on_ms: self.limit,
+            on_ms: *limit,
             off_ms: 0,
-            observed_ms: t - since,
-            since,
-            samples_from: since,
+            observed_ms: t - self.since,
+            since: self.since,
+            samples_from: self.since,
             samples_to: t,
             suppression: None,
             note: None,
@@ -191,46 +184,47 @@ impl Watch {
     }
 }
 
-fn watch(rule: &Rule, site: &SiteModel, device: &Device) -> Watch {
-    let number = |name: &str, or: f64| {
-        let of = |o: &&crate::site::Override| o.rule == rule.id && o.parameter == name;
-        let fits = |o: &&crate::site::Override| match o.origin {
-            Origin::Asset => o.target == device.id,
-            Origin::Site => true,
-            Origin::Sector => site.sector_tags.contains(&o.target),
-            Origin::Template => false,
-        };
-        let best = site.overrides.iter().filter(of).filter(fits).max_by_key(|o| o.origin);
-        let default = rule.param(name).and_then(|p| p.default).unwrap_or(or);
-        best.map_or((default, Origin::Template), |o| (o.value, o.origin))
-    };
-    let (silence, origin) = number("silence", 60.0);
-    let polls = crate::compile::seconds_to_ms(number("polls", 3.0).0) / 1000;
-    let slowest = device.points.iter().map(|p| p.period_ms).max().unwrap_or(0);
-    let level = rule.levels.first();
-    let site_name =
-        if site.name.zh.is_empty() { Text::same(&*site.site) } else { site.name.clone() };
+fn watch(rule: &Rule, site: &SiteModel, gateway: &str) -> Watch {
+    let has = |word: &String| site.sector_tags.contains(word);
+    let levels = rule.levels.iter().map(|level| {
+        let parameter = parameter(rule, site, gateway, &level.on);
+        let special = level.severity_where.iter().find(|w| has(&w.has));
+        let severity = special.map_or(level.severity, |w| w.severity);
+        (severity, seconds_to_ms(parameter.value), parameter)
+    });
+    let mut levels: Vec<_> = levels.collect();
+    levels.sort_by_key(|(_, limit, _)| *limit);
     Watch {
         rule: rule.id.clone(),
         rule_version: rule.version,
         rule_name: rule.name.clone(),
-        scope: Scope::new(&*site.site, &*device.id),
-        site_name,
-        device_name: device.label(),
+        scope: Scope::new(&*site.site, gateway),
+        site_name: site.label(),
         utc_offset_min: site.utc_offset_min,
-        severity: level.map_or(Severity::Blue, |l| l.severity),
-        parameter: Parameter {
-            name: "silence".into(),
-            value: silence,
-            unit: "s".into(),
-            origin,
-            overridden: origin != Origin::Template,
-        },
-        limit: crate::compile::seconds_to_ms(silence).max(polls * slowest),
-        quantity: device.points.first().map(|p| p.quantity.clone()).unwrap_or_default(),
-        expected_since: device.expected_since,
-        newest: None,
-        received: Ms::MIN,
-        silent: None,
+        levels,
+        received: None,
+        reached: 0,
+        since: 0,
     }
+}
+
+fn parameter(rule: &Rule, site: &SiteModel, gateway: &str, name: &str) -> Parameter {
+    let fits = |o: &&Override| {
+        let here = match o.origin {
+            Origin::Asset => o.target == gateway,
+            Origin::Site => true,
+            Origin::Sector => site.sector_tags.contains(&o.target),
+            Origin::Template => false,
+        };
+        here && o.rule == rule.id && o.parameter == name
+    };
+    let best = site.overrides.iter().filter(fits).max_by_key(|o| o.origin);
+    let spec = rule.param(name);
+    let default = spec.and_then(|p| p.default).unwrap_or_default();
+    let in_range = |v: &f64| spec.is_none_or(|p| (p.min..=p.max).contains(v));
+    let (value, origin) = best
+        .filter(|o| in_range(&o.value))
+        .map_or((default, Origin::Template), |o| (o.value, o.origin));
+    let (name, unit) = (name.to_string(), "s".to_string());
+    Parameter { name, value, unit, origin, overridden: origin != Origin::Template }
 }

@@ -114,7 +114,7 @@ pub enum Test {
     InputUnknown,
     /// Every input of member 1 is UNKNOWN while an input of member 0 is 1.
     SilentWhile,
-    /// No sample for longer than `limit_ms`; judged on receive time by the staleness monitor.
+    /// No usable sample (of a gateway: no block) for longer than `limit_ms`; judged by time alone.
     Silent {
         /// Longest silence, ms.
         limit_ms: i64,

@@ -248,7 +248,7 @@ fn unknown(e: &Evidence, lang: Lang) -> String {
 }
 
 fn silent(e: &Evidence, limit_ms: Ms, lang: Lang) -> String {
-    let last = e.inputs.first().and_then(|i| i.t).map(|t| moment(t, e.utc_offset_min));
+    let last = e.inputs.iter().filter_map(|i| i.t).max().map(|t| moment(t, e.utc_offset_min));
     let limit = span(limit_ms, lang);
     match (lang, last) {
         (Lang::Zh, Some(t)) => format!("超过 {limit}没有数据, 最后数据 {t}, 状态不明"),

@@ -58,6 +58,9 @@ impl Signals {
         if rule.kind == Kind::InputUnknown {
             self.guards(site, candidate, &mut inputs);
         }
+        if rule.kind == Kind::Stale {
+            self.every_point(site, candidate, &mut inputs);
+        }
         for spec in &rule.inputs {
             let devices = self.devices(rule, spec, site, candidate, missing);
             for device in devices {
@@ -65,6 +68,22 @@ impl Signals {
             }
         }
         inputs
+    }
+
+    fn every_point(&mut self, site: &SiteModel, candidate: &Candidate<'_>, inputs: &mut Inputs) {
+        for device in &candidate.devices {
+            for point in &device.points {
+                inputs.period = inputs.period.max(point.period_ms);
+                inputs.gap = inputs.gap.max(hold(point.period_ms));
+                inputs.bindings.push(Binding {
+                    signal: self.series(site, device, point),
+                    member: 0,
+                    rating: 1.0,
+                    offset: 0.0,
+                    measure: Measure::Value,
+                });
+            }
+        }
     }
 
     fn guards(&mut self, site: &SiteModel, candidate: &Candidate<'_>, inputs: &mut Inputs) {

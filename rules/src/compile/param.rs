@@ -8,6 +8,7 @@ use crate::evidence::{Origin, Parameter};
 use crate::plan::Level;
 use crate::series::Ms;
 use crate::site::{SiteModel, rating};
+use crate::test::Test;
 use crate::text::Text;
 
 /// The resolved parameters of one instance; `None` where neither default, rating nor override gives a value.
@@ -81,9 +82,17 @@ impl Numbers {
         let base = self.get(Some(&"p_base".to_string())).map_or(f64::NAN, |p| p.value);
         let on = self.delay(&spec.on, inputs, lacking, missing)?;
         let off = self.delay(&spec.off, inputs, lacking, missing)?;
+        let (on, test) = match rule.kind {
+            Kind::Stale => {
+                let polls = self.get(Some(&"polls".to_string())).map_or(0.0, |p| p.value);
+                let on = on.max(seconds_to_ms(polls) / 1000 * inputs.period);
+                (on, Test::Silent { limit_ms: on })
+            }
+            _ => (on, test_of(rule.kind, limit, second, clear, base)),
+        };
         Some(Level {
             inst: 0,
-            test: test_of(rule.kind, limit, second, clear, base),
+            test,
             on,
             off,
             reset: inputs.gap.max(on / 5),

@@ -1,7 +1,7 @@
 //! Where a rule stands at a site: its devices, pairs, groups, protected objects.
 
 use super::Missing;
-use crate::catalogue::{InputSpec, Rule, ScopeSpec, Source};
+use crate::catalogue::{InputSpec, Kind, Rule, ScopeSpec, Source};
 use crate::site::{Device, SiteModel};
 use crate::standing::Standing;
 use crate::text::Text;
@@ -74,6 +74,9 @@ fn concerns(device: &Device, spec: &InputSpec) -> bool {
 
 fn by_device<'a>(rule: &Rule, site: &'a SiteModel, roles: &[String]) -> Vec<Candidate<'a>> {
     let wanted = |d: &&Device| {
+        if rule.kind == Kind::Stale {
+            return !d.points.is_empty();
+        }
         roles.contains(&d.role)
             || (roles.is_empty() && rule.inputs.iter().all(|spec| concerns(d, spec)))
     };
@@ -152,7 +155,7 @@ fn by_site<'a>(rule: &Rule, site: &'a SiteModel) -> Vec<Candidate<'a>> {
     }
     vec![Candidate {
         object: String::new(),
-        name: if site.name.zh.is_empty() { Text::same(&*site.site) } else { site.name.clone() },
+        name: site.label(),
         input_devices: devices.clone(),
         devices,
         production: vec![],

@@ -8,7 +8,6 @@ use crate::ENGINE_VERSION;
 use crate::evidence::{Evidence, Input, Intermediate, Measure};
 use crate::plan::{Binding, Inst};
 use crate::series::{Ms, Quality};
-use crate::site::SiteModel;
 use crate::test::{Inputs, Test, activity, total};
 use crate::text::Text;
 use crate::transition::{Transition, TransitionKind};
@@ -128,7 +127,7 @@ impl Engine {
             rule_version: rule.version,
             rule_name: rule.name.clone(),
             scope: inst.scope.clone(),
-            site_name: site_name(site),
+            site_name: site.label(),
             object_name: inst.object_name.clone(),
             utc_offset_min: site.utc_offset_min,
             kind,
@@ -177,14 +176,6 @@ impl Engine {
             member: binding.member,
             rating: binding.rating,
         }
-    }
-}
-
-fn site_name(site: &SiteModel) -> Text {
-    if site.name.zh.is_empty() && site.name.en.is_empty() {
-        Text::same(&*site.site)
-    } else {
-        site.name.clone()
     }
 }
 
