@@ -13,11 +13,12 @@ use crate::prefecture::{DUST_STORY, GAS_STORY, LINK_STORY, ORDER_STORY};
 pub fn overrides(site: &str) -> &'static str {
     match site {
         ORDER_STORY => {
-            "[[site.override]]\nrule = \"R01\"\nparameter = \"on_s\"\nvalue = 20\n\n\
+            "[[site.override]]\nrule = \"R01a\"\nparameter = \"on\"\nvalue = 60\n\n\
+             [[site.override]]\nrule = \"R01a\"\nparameter = \"off\"\nvalue = 60\n\n\
              [[site.fact]]\nid = \"demo-order-1\"\nkind = \"reg_state\"\nstate = \"suspended\"\n\
              document = \"示例应急令〔2026〕1号\"\nbase_kw = 85\nvalid_from = \"2026-01-01T08:00:00+08:00\"\n\n"
         }
-        DUST_STORY => "[[site.override]]\nrule = \"R15\"\nparameter = \"on_s\"\nvalue = 15\n\n",
+        DUST_STORY => "[[site.override]]\nrule = \"R15\"\nparameter = \"on\"\nvalue = 15\n\n",
         _ => "",
     }
 }
@@ -40,7 +41,7 @@ enum Act {
 
 const SCENES: [Scene; 9] = [
     Scene {
-        at_s: 20,
+        at_s: 10,
         zh: "停产令下的羊拉三号铜矿开动了提升机",
         en: "the mine under a stop order starts its hoist",
         act: Act::Run(ORDER_STORY, "hoist-1", 1.0),
