@@ -7,7 +7,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::state::StateError;
 
@@ -25,7 +24,7 @@ pub use user::{NewUser, User};
 
 /// What a person or program may do. Three duties are separated: the administrator configures, duty and officers decide,
 /// the auditor reads the trail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Gateways, users, keys, health.

@@ -23,8 +23,7 @@ pub mod progress;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use crate::store::Position;
-pub use progress::Snapshot;
+pub use progress::{Position, Snapshot};
 
 /// Readers beside the one writer.
 const READERS_MAX: u32 = 4;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::log::DecodedBlock;
 
 pub mod bounds;
+pub mod embedded;
 pub mod history;
 pub mod line;
 pub mod names;

@@ -6,5 +6,4 @@ pub mod modbus;
 pub mod mosquitto;
 pub mod process;
 pub mod proxy;
-pub mod site;
 pub mod wait;

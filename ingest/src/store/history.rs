@@ -156,6 +156,11 @@ impl Grid {
         debug_assert!(t >= self.start && t < self.end);
         usize::try_from((t - self.start) / self.step_ms).unwrap_or(0)
     }
+
+    /// Index of the window that holds `t`, `None` outside the grid.
+    pub fn index_checked(&self, t: i64) -> Option<usize> {
+        (t >= self.start && t < self.end).then(|| self.index(t))
+    }
 }
 
 /// Checks the range of a query.

@@ -1,0 +1,10 @@
+//! Every store answers alike: the same checks against the embedded store and a real InfluxDB 2.
+//!
+//! A missing influxd is a failure that says how to get one, never a silent skip.
+
+#[path = "store_conformance/blocks.rs"]
+mod blocks;
+#[path = "store_conformance/embedded.rs"]
+mod embedded;
+#[path = "store_conformance/suite.rs"]
+mod suite;
