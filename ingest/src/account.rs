@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::state::StateError;
 
@@ -24,7 +25,7 @@ pub use user::{NewUser, User};
 
 /// What a person or program may do. Three duties are separated: the administrator configures, duty and officers decide,
 /// the auditor reads the trail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Gateways, users, keys, health.

@@ -96,6 +96,37 @@ pub enum DutyEvent {
     },
 }
 
+impl DutyEvent {
+    /// Takes over what the rules crate's evaluator says.
+    #[must_use]
+    pub fn from_evaluator(event: rules::evaluator::DutyEvent<Transition>, needs_ack: bool) -> Self {
+        use rules::evaluator::DutyEvent as Said;
+        match event {
+            Said::Turn { transition, page, sample_at, decided_at } => {
+                let (transition, page) = (Box::new(transition), Page::from(page));
+                Self::Turn { transition, page, sample_at, decided_at, needs_ack }
+            }
+            Said::Amend { was, is, standing, decided_at } => Self::Amend {
+                was: Box::new(was),
+                is: is.map(Box::new),
+                standing: standing.map(Box::new),
+                decided_at,
+            },
+        }
+    }
+}
+
+impl From<rules::evaluator::Page> for Page {
+    fn from(page: rules::evaluator::Page) -> Self {
+        match page {
+            rules::evaluator::Page::Page => Self::Paged,
+            rules::evaluator::Page::Recovered => Self::Recovered,
+            rules::evaluator::Page::LateUnsigned => Self::LateUnsigned,
+            rules::evaluator::Page::Silent(_) => Self::Silent,
+        }
+    }
+}
+
 /// Everything one step of an evaluator has to make durable, in one transaction.
 #[derive(Debug, Clone)]
 pub struct EvaluationBatch {

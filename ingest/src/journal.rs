@@ -34,7 +34,7 @@ pub struct Act<'a> {
 }
 
 /// One row of the audit journal, as answered to an auditor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AuditRow {
     /// From 1 without gaps.
     pub seq: i64,

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod alarms;
+pub mod api;
 pub mod clock;
 pub mod journal;
 pub mod log;

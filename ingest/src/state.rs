@@ -23,7 +23,8 @@ pub mod progress;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use progress::{Position, Snapshot};
+pub use crate::store::Position;
+pub use progress::Snapshot;
 
 /// Readers beside the one writer.
 const READERS_MAX: u32 = 4;

@@ -6,4 +6,5 @@ pub mod modbus;
 pub mod mosquitto;
 pub mod process;
 pub mod proxy;
+pub mod site;
 pub mod wait;

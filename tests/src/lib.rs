@@ -1,5 +1,7 @@
 //! Whole-system tests, fault tests, benchmarks and simulated plants of Davy. Nothing here is part of the product.
 
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod harness;
 pub mod meters;
 pub mod plant;

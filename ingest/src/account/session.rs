@@ -8,12 +8,15 @@ use super::{AccountError, User};
 use crate::journal::{Act, append};
 use crate::secret::Secret;
 use crate::state::entity::account::{session, user};
+use crate::state::entity::alarming::ack_request;
 use crate::state::{During, State, StateError};
 
 /// Bytes of a token: 256 bits.
 const TOKEN_BYTES: usize = 32;
 /// How often a session's last use is written: not at every request.
 const TOUCH_MS: i64 = 60_000;
+/// How long a click may be repeated without signing twice.
+const REQUEST_KEPT_MS: i64 = 86_400_000;
 /// Sessions one user may have at once; the oldest ends.
 pub const SESSIONS_PER_USER_MAX: u64 = 20;
 
@@ -123,22 +126,23 @@ impl State {
         tx.commit().await.during("ending a session")
     }
 
-    /// Removes sessions that have ended; called now and then.
+    /// Removes sessions that have ended and idempotency keys nobody will repeat; called now and then.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn sweep_sessions(
-        &self,
-        policy: SessionPolicy,
-        now_ms: i64,
-    ) -> Result<u64, StateError> {
+    pub async fn sweep(&self, policy: SessionPolicy, now_ms: i64) -> Result<u64, StateError> {
         let ended = Condition::any()
             .add(session::Column::LastSeen.lt(now_ms - policy.idle_ms))
             .add(session::Column::CreatedAt.lt(now_ms - policy.absolute_ms));
         let tx = self.begin().await?;
         let gone = session::Entity::delete_many().filter(ended).exec(&tx).await;
         let gone = gone.during("sweeping sessions")?.rows_affected;
-        tx.commit().await.during("sweeping sessions")?;
+        ack_request::Entity::delete_many()
+            .filter(ack_request::Column::At.lt(now_ms - REQUEST_KEPT_MS))
+            .exec(&tx)
+            .await
+            .during("sweeping idempotency keys")?;
+        tx.commit().await.during("sweeping")?;
         Ok(gone)
     }
 }

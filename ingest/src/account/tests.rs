@@ -63,6 +63,7 @@ async fn sessions_end() {
         assert!(seen(&token, at).await);
     }
     assert!(!seen(&token, NOW + 5_000_001).await, "too old");
+    assert_eq!(state.sweep(POLICY, NOW + 5_000_001).await.unwrap(), 1);
     let second = state.open_session(user.clone(), NOW).await.unwrap().token;
     state.close_session(&second, "li", NOW).await.unwrap();
     assert!(!seen(&second, NOW).await, "signed out");

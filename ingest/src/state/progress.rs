@@ -4,23 +4,14 @@
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::NotSet, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect};
-use serde::{Deserialize, Serialize};
 
 use super::entity::journal::verdict;
 use super::entity::progress::{cursor, snapshot};
 use super::{During, State, StateError};
+use crate::store::Position;
 
 /// Snapshots kept per evaluator: the log evicts nothing newer than the second-newest.
 pub const SNAPSHOTS_KEPT: u64 = 3;
-
-/// A place in one log; positions of different logs are not comparable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// Drawn when the log was made.
-    pub log_id: u64,
-    /// Record number in that log.
-    pub position: u64,
-}
 
 /// A serialized evaluator.
 #[derive(Clone, PartialEq, Eq)]

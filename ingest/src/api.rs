@@ -1,0 +1,203 @@
+//! The HTTP API `/api/v1` and the console: what people and programs see and change.
+//!
+//! `main` builds an [`Api`] of the state, the registry, the history reader and the live [`Sources`], and awaits
+//! [`serve`]. The evaluator calls [`Api::announce`] with what changed. Nothing in the data path waits for this module:
+//! queues towards browsers are bounded and drop to `reset`, history is read on blocking threads, a handler that panics
+//! answers 500.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::account::SessionPolicy;
+use crate::alarms::AlarmChange;
+use crate::clock::Clock;
+use crate::registry::Registrar;
+use crate::state::State;
+use crate::store::HistoryReader;
+
+mod alarm;
+mod auth;
+mod console;
+mod document;
+mod error;
+mod fact;
+mod gateway;
+mod hub;
+mod limit;
+mod request;
+mod rule;
+mod series;
+mod session;
+mod setup;
+mod site;
+pub mod source;
+mod stream;
+mod system;
+mod user;
+
+pub use document::openapi;
+pub use hub::Hub;
+pub use setup::SetupToken;
+pub use source::{RuleBook, Sources};
+
+use error::{ApiError, ErrorBody};
+
+/// Largest request body, bytes: the longest is a fact with a list of devices.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Streams open at once.
+pub const STREAMS_MAX: usize = 256;
+/// History queries running at once: each holds a blocking thread and a database reader.
+pub const QUERIES_MAX: usize = 4;
+/// Time between heartbeats of a stream.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How the API behaves.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// The browser speaks TLS to us or to a proxy before us: cookies are `Secure`.
+    pub tls: bool,
+    /// When sessions end.
+    pub sessions: SessionPolicy,
+    /// Time between heartbeats of a stream; the console calls the line dead after 12 s.
+    pub heartbeat: Duration,
+    /// Attempts to sign in, per minute, for one name and for one address.
+    pub sign_ins_per_minute: u32,
+    /// Shown by `/system`.
+    pub version: String,
+    /// What a gateway's configuration needs besides its key, e.g. the `[broker]` table; part of the snippet.
+    pub gateway_snippet: String,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            tls: false,
+            sessions: SessionPolicy::default(),
+            heartbeat: HEARTBEAT,
+            sign_ins_per_minute: 10,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            gateway_snippet: String::new(),
+        }
+    }
+}
+
+/// What the API is built of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Registry, alarms, users.
+    pub state: State,
+    /// The registry's snapshot; replaced here after a change.
+    pub registrar: Arc<Registrar>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// History.
+    pub history: Arc<dyn HistoryReader>,
+    /// Live values, gateways, rule states.
+    pub sources: Arc<dyn Sources>,
+    /// Texts of rules.
+    pub rules: Arc<dyn RuleBook>,
+    /// Towards the streams.
+    pub hub: Arc<Hub>,
+    /// Wakes whoever writes recorded facts to the durable log (see `State::facts_to_log`).
+    pub facts_recorded: Arc<Notify>,
+    /// The one-time token, while no user exists.
+    pub setup: SetupToken,
+    /// How it behaves.
+    pub config: ApiConfig,
+}
+
+/// The API; shared by all handlers.
+#[derive(Debug)]
+pub struct Api {
+    pub(crate) parts: Parts,
+    pub(crate) sign_ins: limit::SignIns,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) queries: Semaphore,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Api {
+    /// Builds the API; streams end when `shutdown` is cancelled.
+    #[must_use]
+    pub fn new(parts: Parts, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            sign_ins: limit::SignIns::new(parts.config.sign_ins_per_minute),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            queries: Semaphore::new(QUERIES_MAX),
+            parts,
+            shutdown,
+        })
+    }
+
+    /// Tells the streams what changed; never waits.
+    pub fn announce(&self, changes: &[AlarmChange]) {
+        let registry = self.parts.registrar.current();
+        for change in changes {
+            let card = alarm::view(&change.occurrence, &registry, self.parts.rules.as_ref());
+            self.parts.hub.alarm(&change.occurrence.site, &card);
+        }
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.parts.clock.now_ms()
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.parts.state
+    }
+}
+
+/// All routes with their layers.
+pub fn router(api: &Arc<Api>) -> Router {
+    let (routes, _document) = routes().split_for_parts();
+    routes
+        .layer(from_fn_with_state(Arc::clone(api), auth::same_origin))
+        .with_state(Arc::clone(api))
+        .fallback(console::serve)
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(request::answer))
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(api.parts.config.tls, request::secure))
+}
+
+/// Routes with their documentation.
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    let v1 = session::routes()
+        .merge(user::routes())
+        .merge(alarm::routes())
+        .merge(site::routes())
+        .merge(series::routes())
+        .merge(rule::routes())
+        .merge(gateway::routes())
+        .merge(fact::routes())
+        .merge(system::routes())
+        .merge(stream::routes())
+        .merge(document::routes());
+    OpenApiRouter::with_openapi(document::frame()).nest("/api/v1", v1)
+}
+
+/// Serves until the API's token is cancelled; open streams end then.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, api: Arc<Api>) -> std::io::Result<()> {
+    let service = router(&api).into_make_service_with_connect_info::<SocketAddr>();
+    let shutdown = api.shutdown.clone();
+    let flush = stream::flush_values(Arc::clone(&api));
+    let server = axum::serve(listener, service)
+        .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    let (served, ()) = tokio::join!(server, flush);
+    served
+}

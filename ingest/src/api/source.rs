@@ -1,0 +1,169 @@
+//! What the API asks of the running parts: live values and gateways (pipeline), rule states (evaluator), texts of rules
+//! (catalogue). Narrow on purpose: each call answers from memory at once and never touches disk or network.
+
+use std::fmt::Debug;
+
+use rules::{RuleState, Text, Transition};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Newest sample of a series.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct LiveValue {
+    /// Site id.
+    pub site: String,
+    /// Device id.
+    pub device: String,
+    /// Name from the vocabulary.
+    pub quantity: String,
+    /// Its unit.
+    pub unit: String,
+    /// None where there is no number.
+    pub value: Option<f64>,
+    /// How far it may be believed.
+    pub quality: LiveQuality,
+    /// Why not further.
+    pub reason: Option<String>,
+    /// Event time, ms UTC; none = never seen.
+    pub t: Option<i64>,
+    /// Centre time at which it arrived, ms UTC.
+    pub received_at: Option<i64>,
+    /// How often it is expected, ms; 0 = not expected at all.
+    pub period_ms: i64,
+}
+
+/// Quality of a live value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LiveQuality {
+    /// Believed.
+    Good,
+    /// Doubtful.
+    Uncertain,
+    /// A failed read.
+    Bad,
+    /// Too old.
+    Stale,
+    /// Filled in by somebody.
+    Substituted,
+    /// Never seen.
+    Unknown,
+}
+
+/// What is known of a gateway from its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct GatewayLive {
+    /// None: never heard of.
+    pub online: Option<bool>,
+    /// Centre time, ms UTC.
+    pub last_seen: Option<i64>,
+    /// Epoch of its present start, hex.
+    pub epoch: Option<String>,
+    /// Blocks on its disk that wait to be sent.
+    pub backlog_blocks: Option<u64>,
+    /// synced, holdover, unset.
+    pub clock: Option<String>,
+    /// Samples it declared lost.
+    pub declared_lost: Option<u64>,
+    /// Samples it has polled.
+    pub polled: Option<u64>,
+    /// Samples stored at the centre.
+    pub stored: Option<u64>,
+}
+
+/// One thing set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct QuarantineRow {
+    /// Names it for replay.
+    pub id: String,
+    /// From which gateway.
+    pub gateway: String,
+    /// Its site, where known.
+    pub site: Option<String>,
+    /// Stable word: `bad_mac`, `key_reuse`, `ahead`, `time_unknown` …
+    pub code: String,
+    /// Sentence for people.
+    pub reason: String,
+    /// Centre time, ms UTC.
+    pub at: i64,
+    /// Samples concerned.
+    pub samples: u64,
+}
+
+/// State of the service itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
+pub struct SystemLive {
+    /// `embedded` or `influx`, with its state in words.
+    pub store: String,
+    /// The durable log.
+    pub log: LogLive,
+    /// What an administrator or duty staff must know now.
+    pub notices: Vec<Notice>,
+}
+
+/// State of the durable log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct LogLive {
+    /// On disk.
+    pub bytes: Option<u64>,
+    /// Newest record.
+    pub position: Option<u64>,
+    /// Records the evaluator has not seen.
+    pub evaluator_lag: Option<u64>,
+    /// Records the store has not taken.
+    pub store_lag: Option<u64>,
+}
+
+/// One notice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Notice {
+    /// Stable word.
+    pub code: String,
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
+    /// Ms UTC.
+    pub since: i64,
+}
+
+/// What the running parts know.
+pub trait Sources: Send + Sync + Debug {
+    /// Newest samples of a site's series; only those ever seen.
+    fn values(&self, site: &str) -> Vec<LiveValue>;
+    /// Share of expected samples of a site that arrived lately, 0 to 1; none where nothing is expected or known.
+    fn completeness(&self, site: &str) -> Option<f64>;
+    /// What is known of a gateway.
+    fn gateway(&self, name: &str) -> GatewayLive;
+    /// Every rule at every scope of a site.
+    fn rule_states(&self, site: &str) -> Vec<RuleState>;
+    /// Newest things set aside, newest first, at most `limit`.
+    fn quarantine(&self, limit: usize) -> Vec<QuarantineRow>;
+    /// State of the service.
+    fn system(&self) -> SystemLive;
+}
+
+/// The part of a rule that people read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Card {
+    /// Name.
+    pub name: Text,
+    /// What happens if nobody acts.
+    pub consequence: Text,
+    /// What to do, step by step (处置卡).
+    pub action: Vec<Text>,
+    /// Source clause.
+    pub source: Text,
+}
+
+/// Texts of rules, and why a transition came.
+pub trait RuleBook: Send + Sync + Debug {
+    /// What people read of a rule; none for a rule that is no longer in the catalogue.
+    fn card(&self, rule: &str) -> Option<Card>;
+    /// The catalogue's default of a parameter.
+    fn default_of(&self, rule: &str, parameter: &str) -> Option<f64>;
+    /// One sentence saying why, in both languages.
+    fn why(&self, transition: &Transition) -> Text;
+    /// Whether judging the evidence again gives the same result.
+    fn is_confirmed(&self, transition: &Transition) -> bool;
+}
