@@ -1,0 +1,191 @@
+//! Real recordings played as meters through real register maps, over Modbus TCP, a real broker and the real programs:
+//! for each answer that the device gave, the store holds exactly one sample, equal to the file, and nothing else.
+
+#![expect(clippy::print_stdout, reason = "the test prints its counts")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tests::harness::davy::{Centre, Gateway, Store};
+use tests::harness::influx::Influx;
+use tests::harness::modbus::Server;
+use tests::harness::mosquitto::Mosquitto;
+use tests::harness::process::free_port;
+use tests::harness::site::{GatewayFile, Unit};
+use tests::harness::wait::wait_for;
+use tests::recordings::{HOUSEHOLD, STEEL, Source, TRANSFORMER, TRANSFORMER_OIL};
+use tests::replay::{Given, Replay};
+
+/// Event time and the device's own note of its answer may differ by this.
+const TIME_TOLERANCE_MS: i64 = 1000;
+/// Rows of each part that `make test` plays.
+const ROWS: usize = 150;
+
+/// Which rows of which file each unit plays. The parts hold the transformer's weeks of zeros and its live days.
+const PARTS: [(&str, Source, usize); 8] = [
+    ("house-1", HOUSEHOLD, 0),
+    ("house-2", HOUSEHOLD, 9_000),
+    ("house-3", HOUSEHOLD, 25_000),
+    ("grid-1", TRANSFORMER, 0),
+    ("grid-2", TRANSFORMER, 2_000),
+    ("oil-1", TRANSFORMER_OIL, 1_500),
+    ("steel-1", STEEL, 0),
+    ("steel-2", STEEL, 20_000),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_arrive_whole_in_the_embedded_store() {
+    play(Store::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_arrive_whole_in_influxdb() {
+    let influx = Influx::start().await.expect("influxd");
+    play(Store::from(&influx)).await;
+    // What the product's own query answers was compared in `play`; here the database is asked without the product.
+    let rows = influx
+        .query("from(bucket:\"readings\") |> range(start:0) |> filter(fn:(r)=> r.device == \"steel-1\" and r._field == \"p_total\") |> count()")
+        .await
+        .expect("a count");
+    assert_eq!(rows[0]["_value"], ROWS.to_string(), "one point a row of the steel recording");
+}
+
+async fn play(store: Store) {
+    let folder = TempDir::new().expect("a folder");
+    let broker = Mosquitto::start().await.expect("mosquitto");
+    let broker_address = format!("127.0.0.1:{}", broker.port);
+    let recordings =
+        PARTS.iter().map(|(_, source, first)| source.read(*first, ROWS).expect("a recording"));
+    let replay = Arc::new(Replay::new(recordings.collect()).expect("registers that fit"));
+    let device =
+        Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&replay) as _).await.expect("a port");
+
+    let mut centre =
+        Centre::prepare(folder.path(), &broker_address, &store, &registry()).expect("a centre");
+    let key = centre.add_gateway("replay-gw1", "replay").expect("a key");
+    let status_port = free_port().expect("a port");
+    let file = GatewayFile {
+        name: "replay-gw1",
+        site: "replay",
+        key: &key,
+        spool_dir: folder.path().join("spool"),
+        broker: broker_address,
+        status_port,
+        period_ms: 100,
+        timeout_ms: 1000,
+    };
+    let units = PARTS
+        .iter()
+        .zip(1u8..)
+        .map(|((id, source, _), unit)| Unit { id, unit, model: source.model })
+        .collect();
+    let config = file.text(&[(device.address.to_string(), units)]).expect("a gateway's file");
+    let mut gateway =
+        Gateway::prepare(folder.path(), "replay-gw1", status_port, &config).expect("a gateway");
+    centre.start().await.expect("the centre");
+    centre.sign_in().await.expect("a session");
+    gateway.start().expect("the gateway");
+
+    wait_for("the recordings to be read whole", Duration::from_secs(240), || {
+        let left = replay.left();
+        let words = gateway.output();
+        async move { if left == 0 { Ok(()) } else { Err(format!("{left} rows are left; {words}")) } }
+    })
+    .await;
+    let given = replay.given();
+    let series = by_series(&given);
+    wait_for("every sample to be stored", Duration::from_secs(60), || async {
+        let mut stored = 0;
+        for (device, quantity) in series.keys() {
+            stored +=
+                centre.samples("replay", device, quantity).await.map_err(|e| e.to_string())?.len();
+        }
+        if stored >= given.len() { Ok(()) } else { Err(format!("{stored} of {}", given.len())) }
+    })
+    .await;
+    for ((device, quantity), expected) in &series {
+        let stored = centre.samples("replay", device, quantity).await.expect("samples");
+        compare(device, quantity, expected, &stored);
+    }
+    report(&given, &gateway.metrics().await.expect("metrics"));
+    gateway.stop().await.expect("an orderly end");
+    centre.stop().await.expect("an orderly end");
+}
+
+type Series<'a> = BTreeMap<(&'static str, &'static str), Vec<&'a Given>>;
+
+fn by_series(given: &[Given]) -> Series<'_> {
+    let mut series: Series<'_> = BTreeMap::new();
+    for one in given {
+        let device = PARTS[usize::from(one.unit) - 1].0;
+        series.entry((device, one.quantity)).or_default().push(one);
+    }
+    series
+}
+
+fn compare(device: &str, quantity: &str, expected: &[&Given], stored: &[(i64, f64)]) {
+    assert_eq!(
+        stored.len(),
+        expected.len(),
+        "{device}.{quantity}: samples stored against answers given"
+    );
+    for (want, (t, value)) in expected.iter().zip(stored) {
+        let text: f64 = want.text.parse().expect("a number in the recording");
+        assert_eq!(
+            value.to_bits(),
+            text.to_bits(),
+            "{device}.{quantity} row {}: {value} stored",
+            want.row
+        );
+        let apart = (t - want.at_ms).abs();
+        assert!(
+            apart <= TIME_TOLERANCE_MS,
+            "{device}.{quantity} row {}: {apart} ms apart",
+            want.row
+        );
+    }
+}
+
+fn report(given: &[Given], metrics: &BTreeMap<String, f64>) {
+    println!("answers given: {} values", given.len());
+    for (name, value) in metrics {
+        if ["polled", "stored", "quarantined", "declared", "backlog"]
+            .iter()
+            .any(|w| name.contains(w))
+        {
+            println!("{name} = {value}");
+        }
+    }
+    let mut named = Vec::new();
+    for (_, source, _) in PARTS {
+        if !named.contains(&source.path) {
+            named.push(source.path);
+            println!(
+                "{}: without a quantity of ours: {:?}",
+                source.path,
+                source.unused().expect("a header")
+            );
+        }
+    }
+}
+
+fn registry() -> String {
+    let mut text = "[[site]]\nid = \"replay\"\nname = \"录制数据回放\"\nuscc = \"91533401MA6N801A0Q\"\ncounty = \"533401\"\n\
+                    sectors = [\"其他工贸\"]\nzone = \"Asia/Shanghai\"\n\n[[site.gateway]]\nname = \"replay-gw1\"\n\n"
+        .to_owned();
+    for (id, source, _) in PARTS {
+        let points: Vec<String> = source
+            .model
+            .places
+            .iter()
+            .map(|p| format!("{{ quantity = {:?}, period_ms = 100 }}", p.quantity))
+            .collect();
+        text.push_str(&format!(
+            "[[site.device]]\nid = {id:?}\nname = {id:?}\nrole = \"other\"\ngateway = \"replay-gw1\"\npoints = [{}]\n\n",
+            points.join(", ")
+        ));
+    }
+    text
+}
