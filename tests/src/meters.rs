@@ -217,6 +217,10 @@ pub const MIDAS_LEL: Model = Model {
 pub const LEVEL: Model =
     Model { profile: "generic", places: &[at("level_pct", 4, 0, U16, 1)], fixed: &[] };
 
+/// Every map of this file.
+pub const MODELS: [&Model; 8] =
+    [&SDM630, &PM5100, &ADW300, &ADL400, &DTSU666, &PT100X8, &MIDAS_LEL, &LEVEL];
+
 /// What one unit answers now.
 #[derive(Debug, Clone, Default)]
 pub struct Registers {

@@ -142,7 +142,10 @@ impl Source {
 }
 
 /// `text` × `factor`, exactly, as decimal text.
-fn times(text: &str, factor: u32) -> Result<String> {
+///
+/// # Errors
+/// When `text` is no plain decimal number.
+pub fn times(text: &str, factor: u32) -> Result<String> {
     let places = text.split_once('.').map_or(0, |(_, part)| part.len());
     let power = i32::try_from(places)?;
     let whole: i64 = shift(text, power)?.parse()?;
