@@ -169,6 +169,17 @@ impl Block {
         convert::from_proto(block)
     }
 
+    /// Gateway, epoch and seq of a block whose rest may be broken, so that the whole can be rejected by its key.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where not even the key can be read.
+    pub fn key_of(bytes: &[u8]) -> Result<(GatewayName, Epoch, Seq), DecodeError> {
+        at_most("block bytes", bytes.len(), BLOCK_BYTES_MAX)?;
+        let block = proto::Block::decode(bytes)
+            .map_err(|source| DecodeError::Protobuf { what: "a block", source })?;
+        convert::key_of(block)
+    }
+
     /// The rows; `None` in a gap record.
     #[must_use]
     pub fn readings(&self) -> Option<&Readings> {

@@ -42,13 +42,36 @@ pub struct BlockMeta {
     pub masked_rows: Vec<u32>,
     /// A row or the closing time was ahead: the closing time is not believed.
     pub is_ahead: bool,
+    /// What else was decided; behind the fields above, and not there at all where there is nothing to say.
+    #[serde(skip)]
+    pub decided: Decided,
+}
+
+/// What was decided about a block at receive beside [`BlockMeta::masked_rows`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Its gateway has been replaced by another one: stored, never evaluated.
+    pub is_superseded: bool,
+    /// For a block of an unset clock whose boot's offset was known at receive: that offset (wall − mono, ms).
+    /// `None` in a block of an unset clock means that the store takes it when another record releases it.
+    pub offset: Option<i64>,
+    /// Positions of held blocks of the same boot that this record releases: the store takes them now, timed by this
+    /// block's boot offset.
+    pub releases: Vec<u64>,
 }
 
 impl BlockMeta {
     /// As it lies in the log: nothing at all where there is nothing to say.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        if *self == Self::default() { Vec::new() } else { to_bytes(self) }
+        if *self == Self::default() {
+            return Vec::new();
+        }
+        let mut bytes = to_bytes(self);
+        if self.decided != Decided::default() {
+            bytes.extend(to_bytes(&self.decided));
+        }
+        bytes
     }
 
     /// Reads it back.
@@ -56,7 +79,16 @@ impl BlockMeta {
     /// # Errors
     /// When the bytes are not what [`BlockMeta::encode`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        if bytes.is_empty() { Ok(Self::default()) } else { from_bytes("a block's meta", bytes) }
+        const WHAT: &str = "a block's meta";
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        let wrong = |e: postcard::Error| RecordError::Body { what: WHAT, why: e.to_string() };
+        let (mut meta, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(wrong)?;
+        if !rest.is_empty() {
+            meta.decided = from_bytes(WHAT, rest)?;
+        }
+        Ok(meta)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records go into the log and come back the same; their bytes are those of the versions before.
 
-use super::record::{BlockMeta, CentreRecord, GoneSpan};
+use super::record::{BlockMeta, CentreRecord, Decided, GoneSpan};
 use rules::fact::{Fact, FactBody, RegState};
 
 fn stored(record: &CentreRecord) -> spool::Record {
@@ -58,10 +58,14 @@ fn bytes_of_records_stay_what_they_were() {
     assert_eq!(stored(&chain).bytes, [1, 0xac, 2, 2]);
     let gone = CentreRecord::Gone(vec![GoneSpan { epoch: 1, from: 2, to: 3 }]);
     assert_eq!(stored(&gone).bytes, [1, 1, 2, 3]);
-    let meta = BlockMeta { masked_rows: vec![1, 200], is_ahead: true };
+    let meta = BlockMeta { masked_rows: vec![1, 200], is_ahead: true, ..BlockMeta::default() };
     assert_eq!(meta.encode(), [2, 1, 0xc8, 1, 1]);
     assert_eq!(BlockMeta::decode(&meta.encode()).unwrap(), meta);
     assert_eq!(BlockMeta::decode(&[]).unwrap(), BlockMeta::default());
+    let decided = Decided { is_superseded: false, offset: Some(-1), releases: vec![300] };
+    let meta = BlockMeta { decided, ..BlockMeta::default() };
+    assert_eq!(meta.encode(), [0, 0, 0, 1, 1, 1, 0xac, 2]);
+    assert_eq!(BlockMeta::decode(&meta.encode()).unwrap(), meta);
 }
 
 // Goal: a record of a newer version is refused with what to do about it.

@@ -28,6 +28,12 @@ pub(super) fn to_proto(block: &Block) -> proto::Block {
     }
 }
 
+pub(super) fn key_of(block: proto::Block) -> Result<(GatewayName, Epoch, u64), DecodeError> {
+    between("seq", block.seq, 1, u64::MAX - 1)?;
+    let gateway = GatewayName::new(block.gateway).map_err(DecodeError::Name)?;
+    Ok((gateway, Epoch(block.epoch), block.seq))
+}
+
 pub(super) fn from_proto(block: proto::Block) -> Result<Block, DecodeError> {
     between("seq", block.seq, 1, u64::MAX - 1)?;
     at_most("epochs in the list", block.list.len(), LIST_MAX)?;

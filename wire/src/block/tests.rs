@@ -77,6 +77,12 @@ fn block_that_breaks_a_bound_is_refused() {
     check_refused(|b| b.list[0].held[0].to = 0);
     check_refused(|b| b.list[0].held[0].from = 0);
     check_refused(|b| b.link.as_mut().unwrap().gateway = "x.y".into());
+    let broken = proto::Block {
+        clock: None,
+        ..proto::Block::decode(&block(Body::Gap(gap())).encode()[..]).unwrap()
+    };
+    let key = Block::key_of(&broken.encode_to_vec()).unwrap();
+    assert_eq!((key.0.as_str(), key.1, key.2), ("gw-1", Epoch(u64::MAX), 12));
     let Err(error) = Block::decode(&vec![0; BLOCK_BYTES_MAX + 1]) else { panic!("too large") };
     assert_eq!(error.code(), "bounds");
     assert!(Block::check_size(&vec![0; BLOCK_BYTES_MAX + 1]).is_err());

@@ -1,0 +1,305 @@
+//! The one order of a gateway's epochs: what follows what, which holes can never be filled, which block is next.
+//!
+//! Pure: called by the receiver inside its transaction, driven as well by the simulator. An evaluator follows only the
+//! chain records that come out of here, never what a gateway says. Nothing here decides whether a block is logged.
+//!
+//! ```text
+//! links      what each epoch says it follows          from every block, list entry and gap range
+//! lists      what the gateway still holds             the newest one closes holes nobody can fill
+//! joined     the chain: epochs in order, each with the last seq that counts once it has a successor
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use spool::Intervals;
+use wire::block::{HeldEpoch, Link};
+
+use crate::log::record::{CentreRecord, GoneSpan};
+use crate::receive::port::LogPort;
+
+mod place;
+
+/// Epochs of a chain that are remembered; older complete ones are forgotten from the front.
+pub const JOINED_MAX: usize = 1_024;
+/// Links that are remembered.
+pub const LINKS_MAX: usize = 2_048;
+/// How long an epoch that was listed is waited for, ms: its blocks may be on their way.
+pub const LISTED_GRACE_MS: i64 = 30_000;
+
+/// The chain of one gateway.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chain {
+    joined: Vec<Joined>,
+    follows: BTreeMap<u64, Follows>,
+    listed_at: BTreeMap<u64, i64>,
+    list: Option<List>,
+    heard: Option<List>,
+    conflicts: u64,
+}
+
+/// An epoch of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The epoch.
+    pub epoch: u64,
+    /// The last seq that counts; `None` for the tail.
+    pub last: Option<u64>,
+    /// Every block up to `last` is logged and none beyond; its interval sets are forgotten.
+    pub complete: bool,
+}
+
+/// What an epoch says it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Follows {
+    epoch: Option<u64>,
+    last: u64,
+}
+
+/// A list of a gateway: who sealed it, and what the gateway held then.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct List {
+    epoch: u64,
+    seq: u64,
+    held: Vec<Held>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    epoch: u64,
+    last: u64,
+    ranges: Vec<(u64, u64)>,
+}
+
+impl List {
+    fn entry(&self, epoch: u64) -> Option<&Held> {
+        self.held.iter().find(|h| h.epoch == epoch)
+    }
+}
+
+impl Chain {
+    /// The epochs in order.
+    #[must_use]
+    pub fn joined(&self) -> &[Joined] {
+        &self.joined
+    }
+
+    /// The newest epoch of the chain.
+    #[must_use]
+    pub fn tail(&self) -> Option<u64> {
+        self.joined.last().map(|j| j.epoch)
+    }
+
+    /// The chain's entry of an epoch.
+    #[must_use]
+    pub fn find(&self, epoch: u64) -> Option<&Joined> {
+        self.joined.iter().rev().find(|j| j.epoch == epoch)
+    }
+
+    /// Whether an epoch has a successor: its states and wills are void.
+    #[must_use]
+    pub fn has_successor(&self, epoch: u64) -> bool {
+        self.find(epoch).is_some_and(|j| j.last.is_some())
+    }
+
+    /// Joins that contradicted what the epoch said it follows.
+    #[must_use]
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts
+    }
+
+    /// Epochs in the newest list.
+    pub fn listed(&self) -> impl Iterator<Item = u64> {
+        self.heard.iter().flat_map(|l| l.held.iter().map(|h| h.epoch))
+    }
+
+    /// Notes what an epoch follows; the first word stands. A predecessor of another gateway is none of this chain.
+    pub fn note_link(&mut self, gateway: &str, epoch: u64, link: Option<&Link>) {
+        if self.follows.len() >= LINKS_MAX && !self.follows.contains_key(&epoch) {
+            let joined: Vec<u64> = self.joined.iter().map(|j| j.epoch).collect();
+            let old = joined.iter().find(|e| self.follows.contains_key(e));
+            let drop = old.copied().or_else(|| self.follows.keys().next().copied());
+            drop.map(|e| self.follows.remove(&e));
+        }
+        let own = link.filter(|l| l.gateway.as_ref().is_none_or(|g| g.as_str() == gateway));
+        self.follows
+            .entry(epoch)
+            .or_insert(Follows { epoch: own.map(|l| l.epoch.0), last: own.map_or(0, |l| l.last) });
+    }
+
+    /// Reads the list in block `(epoch, seq)`; from refused blocks as well.
+    pub fn read_list(
+        &mut self,
+        gateway: &str,
+        (epoch, seq): (u64, u64),
+        list: &[HeldEpoch],
+        now: i64,
+    ) {
+        for held in list {
+            self.note_link(gateway, held.epoch.0, held.link.as_ref());
+            self.listed_at.insert(held.epoch.0, now);
+        }
+        while self.listed_at.len() > LINKS_MAX {
+            let oldest = self.listed_at.iter().min_by_key(|(_, at)| **at).map(|(e, _)| *e);
+            oldest.map(|e| self.listed_at.remove(&e));
+        }
+        let held = list.iter().map(|h| Held {
+            epoch: h.epoch.0,
+            last: h.last,
+            ranges: h.held.iter().map(|r| (r.from, r.to)).collect(),
+        });
+        let list = List { epoch, seq, held: held.collect() };
+        let newer = self.heard.as_ref().is_none_or(|h| match h.epoch == epoch {
+            true => seq > h.seq,
+            false => !self.descends(h.epoch, epoch),
+        });
+        if newer {
+            self.heard = Some(list);
+        }
+    }
+
+    /// Takes the newest list for closing holes, once its epoch is the tail.
+    pub fn adopt_list(&mut self) {
+        let Some(heard) = &self.heard else { return };
+        let newer = self.list.as_ref().is_none_or(|l| l.epoch != heard.epoch || heard.seq > l.seq);
+        if newer && self.tail() == Some(heard.epoch) {
+            self.list = Some(heard.clone());
+        }
+    }
+
+    /// Whether `epoch` says that it follows `older`, directly or not.
+    fn descends(&self, epoch: u64, older: u64) -> bool {
+        let mut at = Some(epoch);
+        for _ in 0..LINKS_MAX {
+            match at {
+                Some(e) if e == older => return true,
+                Some(e) => at = self.follows.get(&e).and_then(|f| f.epoch),
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// The block that is next in order: after the settled position, or the first of the epoch that follows.
+    pub fn next(&self, port: &impl LogPort, gateway: &str) -> Option<(u64, u64)> {
+        self.joined.iter().filter(|j| !j.complete).find_map(|j| {
+            let next = port.epoch(gateway, j.epoch).map_or(0, |s| s.covered.upto()) + 1;
+            j.last.is_none_or(|last| next <= last).then_some((j.epoch, next))
+        })
+    }
+
+    /// Whether block `(epoch, seq)` may be the next one although its epoch is not in the chain yet: the first of the
+    /// epoch that follows the tail.
+    pub fn may_be_next(
+        &self,
+        port: &impl LogPort,
+        gateway: &str,
+        (epoch, seq): (u64, u64),
+    ) -> bool {
+        let Some(follows) = self.follows.get(&epoch) else { return false };
+        self.find(epoch).is_none()
+            && seq == port.epoch(gateway, epoch).map_or(0, |s| s.covered.upto()) + 1
+            && (self.joined.is_empty() || follows.epoch == self.tail())
+    }
+
+    /// The next block in order, if there is reason to think that it exists and is missing.
+    pub fn want(&self, port: &impl LogPort, gateway: &str) -> Option<(u64, u64)> {
+        let (epoch, next) = self.next(port, gateway)?;
+        let beyond = port.epoch(gateway, epoch).is_some_and(|s| s.covered.max() > next);
+        let listed =
+            self.heard.as_ref().and_then(|l| l.entry(epoch)).is_some_and(|h| h.last >= next);
+        (beyond || listed || self.has_successor(epoch)).then_some((epoch, next))
+    }
+
+    /// Closes the holes that are older than the newest list and outside its ranges.
+    ///
+    /// # Errors
+    /// When the log cannot take the change.
+    pub fn close_gone(
+        &self,
+        port: &mut impl LogPort,
+        gateway: &str,
+    ) -> Result<Option<CentreRecord>, spool::Error> {
+        let Some(list) = &self.list else { return Ok(None) };
+        let Some(end) = self.joined.iter().position(|j| j.epoch == list.epoch) else {
+            return Ok(None);
+        };
+        let mut spans = Vec::new();
+        for joined in self.joined[..=end].iter().filter(|j| !j.complete) {
+            let older =
+                if joined.epoch == list.epoch { list.seq.saturating_sub(1) } else { u64::MAX };
+            let top = joined.last.unwrap_or(u64::MAX).min(older);
+            let Some(sets) = port.epoch(gateway, joined.epoch) else { continue };
+            let mut here = sets.covered.clone();
+            let held = list.entry(joined.epoch).map_or(&[][..], |h| &h.ranges[..]);
+            // Too many holes to tell: nothing is closed, which is safe.
+            if held.iter().any(|(from, to)| here.insert(*from, *to).is_err()) || top == u64::MAX {
+                continue;
+            }
+            let holes = here.holes(top).into_iter();
+            spans.extend(holes.map(|(from, to)| GoneSpan { epoch: joined.epoch, from, to }));
+        }
+        cover(port, gateway, spans)
+    }
+
+    /// Closes the hole at the next position, up to the first block that is there: it blocks the log or is too old.
+    ///
+    /// # Errors
+    /// When the log cannot take the change.
+    pub fn give_up_hole(
+        &self,
+        port: &mut impl LogPort,
+        gateway: &str,
+    ) -> Result<Option<CentreRecord>, spool::Error> {
+        let Some((epoch, from)) = self.want(port, gateway) else { return Ok(None) };
+        let sets = port.epoch(gateway, epoch);
+        let follower = sets.and_then(|s| s.covered.iter().find(|(a, _)| *a > from).map(|(a, _)| a));
+        let last = self.find(epoch).and_then(|j| j.last);
+        match follower.map(|f| f - 1).or(last) {
+            Some(to) => cover(port, gateway, vec![GoneSpan { epoch, from, to }]),
+            None => Ok(None),
+        }
+    }
+
+    /// Shrinks epochs that are complete to one line, and forgets the oldest lines beyond [`JOINED_MAX`].
+    pub fn shrink(&mut self, port: &mut impl LogPort, gateway: &str) {
+        for joined in self.joined.iter_mut().filter(|j| !j.complete) {
+            let Some(last) = joined.last else { continue };
+            let full = port.epoch(gateway, joined.epoch).map_or(last == 0, |s| {
+                s.logged.upto() >= last && s.logged.max() <= last && s.covered.max() <= last
+            });
+            if full {
+                joined.complete = true;
+                port.forget_epoch(gateway, joined.epoch);
+            }
+        }
+        while self.joined.len() > JOINED_MAX && self.joined[0].complete {
+            let gone = self.joined.remove(0);
+            self.follows.remove(&gone.epoch);
+            self.listed_at.remove(&gone.epoch);
+        }
+    }
+}
+
+/// Puts closed holes into the covered sets.
+fn cover(
+    port: &mut impl LogPort,
+    gateway: &str,
+    mut spans: Vec<GoneSpan>,
+) -> Result<Option<CentreRecord>, spool::Error> {
+    let mut closed = Vec::with_capacity(spans.len());
+    for span in spans.drain(..) {
+        match port.add_covered(gateway, span.epoch, span.from, span.to) {
+            Ok(()) => closed.push(span),
+            Err(spool::Error::TooMany { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((!closed.is_empty()).then_some(CentreRecord::Gone(closed)))
+}
+
+/// The highest seq that is logged or covered.
+fn top(sets: Option<&spool::EpochSets>) -> u64 {
+    let most = |set: &Intervals| set.max();
+    sets.map_or(0, |s| most(&s.covered).max(most(&s.logged)))
+}

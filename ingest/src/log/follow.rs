@@ -1,0 +1,135 @@
+//! A cursor over the log: the newest records from memory, older ones read and decoded again.
+//!
+//! The store writer and the evaluator own one each, in a thread of their own; every call blocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use spool::{Entry, LogReader, Record};
+
+use super::decode::{DecodeBlockError, Decoder};
+use super::record::{BlockMeta, CentreRecord, RecordError, kind};
+use super::{DecodedBlock, Lineage, LogRecord, RecordBody, Tail};
+
+/// Bytes read from the log at once.
+const READ_BYTES: usize = 4 << 20;
+/// Records given at once.
+const BATCH_RECORDS_MAX: usize = 2_048;
+
+/// What the receiver and the followers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The newest records.
+    pub tail: Tail,
+    /// The starts of the centre on this log.
+    pub lineage: Lineage,
+}
+
+/// Why the log cannot be followed just now.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The file cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[source] spool::Error),
+    /// A record is of a newer program.
+    #[error("a record of the log cannot be understood")]
+    Record(#[source] RecordError),
+    /// A block cannot be decoded.
+    #[error("a block of the log cannot be decoded")]
+    Block(#[source] DecodeBlockError),
+}
+
+/// Records after a position, in order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The records; evicted positions are absent.
+    pub records: Vec<Arc<LogRecord>>,
+    /// Everything up to here has been looked at: where to go on from.
+    pub up_to: u64,
+}
+
+/// One cursor's view of the log.
+#[derive(Debug)]
+pub struct Follower {
+    reader: LogReader,
+    decoder: Decoder,
+    shared: Arc<Shared>,
+}
+
+impl Follower {
+    /// A follower with its own connection to the log.
+    #[must_use]
+    pub fn new(reader: LogReader, shared: Arc<Shared>) -> Self {
+        Self { reader, decoder: Decoder::default(), shared }
+    }
+
+    /// What the receiver shares with its followers.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The records after `after`; waits up to `wait` for the first. An empty batch with `up_to == after` means none came.
+    ///
+    /// # Errors
+    /// [`FollowError`]; asking again later may help.
+    pub fn next(&mut self, after: u64, wait: Duration) -> Result<Batch, FollowError> {
+        let head = self.shared.tail.wait_beyond(after, wait);
+        if head <= after {
+            return Ok(Batch { records: Vec::new(), up_to: after });
+        }
+        if let Some(records) = self.shared.tail.after(after, BATCH_RECORDS_MAX) {
+            let up_to = records.last().map_or(after, |r| r.position);
+            return Ok(Batch { records, up_to });
+        }
+        let entries = self.reader.read_from(after, READ_BYTES, &[]).map_err(FollowError::Log)?;
+        // Nothing there although the head is beyond: all of it was evicted.
+        let up_to = entries.last().map_or(head, Entry::position);
+        let records = entries.into_iter().map(|e| self.decode(e)).collect::<Result<_, _>>()?;
+        Ok(Batch { records, up_to })
+    }
+
+    /// The blocks at `positions`, in order; evicted ones are absent.
+    ///
+    /// # Errors
+    /// [`FollowError`]; asking again later may help.
+    pub fn blocks_at(&mut self, positions: &[u64]) -> Result<Vec<Arc<DecodedBlock>>, FollowError> {
+        let entries = self.reader.at(positions).map_err(FollowError::Log)?;
+        let records = entries.into_iter().map(|e| self.decode(e));
+        records.filter_map(|r| r.map(|r| r.block().cloned()).transpose()).collect()
+    }
+
+    fn decode(&mut self, entry: Entry) -> Result<Arc<LogRecord>, FollowError> {
+        let record = match entry {
+            Entry::Record(record) => record,
+            Entry::Damaged { position } => return Ok(Arc::new(damaged(position))),
+        };
+        let body = match record.kind {
+            kind::BLOCK => self.block(&record)?,
+            _ => RecordBody::Centre(CentreRecord::decode(&record).map_err(FollowError::Record)?),
+        };
+        let Record { position, received_at, gateway, .. } = record;
+        Ok(Arc::new(LogRecord { position, received_at, gateway, body }))
+    }
+
+    fn block(&mut self, record: &Record) -> Result<RecordBody, FollowError> {
+        match self.decoder.decode(record, &self.reader) {
+            Ok(block) => {
+                let meta = BlockMeta::decode(&record.meta).map_err(FollowError::Record)?;
+                Ok(RecordBody::Block { block: Arc::new(block), decided: meta.decided })
+            }
+            Err(error) if error.is_transient() => Err(FollowError::Block(error)),
+            // It decoded when it was logged and its checksum fits: only a fault of a program gets here, and
+            // standing still for ever would lose all that follows.
+            Err(error) => {
+                tracing::error!(position = record.position, error = %crate::chain_of(&error),
+                    "a logged block does not decode, passing it over");
+                Ok(RecordBody::Damaged)
+            }
+        }
+    }
+}
+
+fn damaged(position: u64) -> LogRecord {
+    LogRecord { position, received_at: 0, gateway: String::new(), body: RecordBody::Damaged }
+}

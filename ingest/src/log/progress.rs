@@ -1,0 +1,63 @@
+//! How far each cursor is, seen from the receiver: what the log may evict.
+//!
+//! The cursors store, the receiver reads, nobody waits.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Positions up to which each reader of the log no longer needs it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    store: AtomicU64,
+    evaluator: AtomicU64,
+    snapshot: AtomicU64,
+    keep: Mutex<Arc<Vec<u64>>>,
+}
+
+impl Progress {
+    /// The store has everything up to here, durably.
+    pub fn stored(&self, position: u64) {
+        self.store.store(position, Ordering::Release);
+    }
+
+    /// The evaluator has taken everything up to here.
+    pub fn evaluated(&self, position: u64) {
+        self.evaluator.store(position, Ordering::Release);
+    }
+
+    /// The second-newest durable snapshot of the evaluator stands here; the log before it may go.
+    pub fn snapshot(&self, position: u64) {
+        self.snapshot.store(position, Ordering::Release);
+    }
+
+    /// Positions of blocks that wait for their turn in the evaluator: they stay, however old.
+    pub fn keep(&self, mut positions: Vec<u64>) {
+        positions.sort_unstable();
+        *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(positions);
+    }
+
+    /// Everything up to here may go, except what [`Progress::kept`] names.
+    #[must_use]
+    pub fn evictable(&self) -> u64 {
+        let snapshot = self.snapshot.load(Ordering::Acquire);
+        self.store_position().min(self.evaluator_position()).min(snapshot)
+    }
+
+    /// What must stay, ascending.
+    #[must_use]
+    pub fn kept(&self) -> Arc<Vec<u64>> {
+        Arc::clone(&self.keep.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How far the store is.
+    #[must_use]
+    pub fn store_position(&self) -> u64 {
+        self.store.load(Ordering::Acquire)
+    }
+
+    /// How far the evaluator is.
+    #[must_use]
+    pub fn evaluator_position(&self) -> u64 {
+        self.evaluator.load(Ordering::Acquire)
+    }
+}

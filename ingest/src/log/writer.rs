@@ -1,0 +1,198 @@
+//! The store writer: the cursor that carries the log into the store.
+//!
+//! A thread of its own, started by `crate::run`. A store that is down stops neither acks nor alarms: this thread alone
+//! waits for it, by the class of the error, and the log keeps what it has not taken.
+//! Blocks of an unset clock pass when their boot's offset is known: see [`Decided`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::record::Decided;
+use super::{Batch, DecodedBlock, Follower, Progress, RecordBody};
+use crate::chain_of;
+use crate::store::{Class, Store, StoreBatch, StoreError};
+
+/// Longest wait for a record, so that a stop is noticed.
+const WAIT: Duration = Duration::from_millis(500);
+/// First pause after a failure; doubled up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Longest pause after a failure.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What the metrics and the API read of the store writer.
+#[derive(Debug, Default)]
+pub struct WriterStats {
+    /// Blocks handed to the store.
+    pub blocks: AtomicU64,
+    /// Samples handed to the store.
+    pub samples: AtomicU64,
+    /// Failed tries.
+    pub failures: AtomicU64,
+    /// 0 while all is well, 1 while retrying, 2 while a person has to mend something.
+    pub trouble: AtomicU64,
+}
+
+/// The store writer.
+#[derive(Debug)]
+pub struct Writer {
+    follower: Follower,
+    store: Box<dyn Store>,
+    progress: Arc<Progress>,
+    stats: Arc<WriterStats>,
+    at: u64,
+}
+
+impl Writer {
+    /// A writer that goes on where the store is, or at the last position that the store's log and this one share.
+    ///
+    /// # Errors
+    /// When the store cannot say where it is; nothing may be written then.
+    pub fn new(
+        follower: Follower,
+        mut store: Box<dyn Store>,
+        progress: Arc<Progress>,
+        stats: Arc<WriterStats>,
+    ) -> Result<Self, StoreError> {
+        let lineage = &follower.shared().lineage;
+        let at = match store.position()? {
+            None => 0,
+            Some(position) => {
+                let at = lineage.resolve(position);
+                if at < position.position {
+                    tracing::warn!(
+                        log_id = position.log_id,
+                        was = position.position,
+                        at,
+                        "the store knew another log, going back to what both share"
+                    );
+                    store.reset_position(lineage.here(at))?;
+                }
+                at
+            }
+        };
+        progress.stored(at);
+        Ok(Self { follower, store, progress, stats, at })
+    }
+
+    /// Runs until `stop`; returns the store.
+    pub fn run(mut self, stop: &CancellationToken) -> Box<dyn Store> {
+        let mut pause = Pause::default();
+        while !stop.is_cancelled() {
+            let batch = match self.follower.next(self.at, WAIT) {
+                Ok(batch) if batch.up_to == self.at => continue,
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
+                    pause.wait(stop);
+                    continue;
+                }
+            };
+            match self.write(&batch) {
+                Ok(()) => pause.reset(&self.stats),
+                Err(error) => {
+                    self.trouble(&error, &pause);
+                    pause.wait(stop);
+                }
+            }
+        }
+        self.store
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        let mut blocks = Vec::with_capacity(batch.records.len());
+        for record in &batch.records {
+            if let RecordBody::Block { block, decided } = &record.body {
+                self.passed(block, decided, &mut blocks)?;
+            }
+        }
+        blocks.retain(|b| !b.readings.tables.is_empty());
+        let samples: usize = blocks.iter().map(|b| b.readings.sample_count()).sum();
+        let count = blocks.len() as u64;
+        let up_to = self.follower.shared().lineage.here(batch.up_to);
+        self.store.write(&StoreBatch { up_to, blocks }).map_err(WriteError::Store)?;
+        self.stats.blocks.fetch_add(count, Ordering::Relaxed);
+        self.stats.samples.fetch_add(samples as u64, Ordering::Relaxed);
+        self.at = batch.up_to;
+        self.progress.stored(self.at);
+        Ok(())
+    }
+
+    /// Adds what a block record lets through: first the held blocks that it releases, then itself unless it is held.
+    fn passed(
+        &mut self,
+        block: &Arc<DecodedBlock>,
+        decided: &Decided,
+        out: &mut Vec<Arc<DecodedBlock>>,
+    ) -> Result<(), WriteError> {
+        let offset = block.block.clock.boot_offset.or(decided.offset);
+        if let (false, Some(offset)) = (decided.releases.is_empty(), offset) {
+            let held = self.follower.blocks_at(&decided.releases).map_err(WriteError::Log)?;
+            out.extend(held.iter().map(|b| Arc::new(b.timed_by(offset))));
+        }
+        match decided.offset {
+            _ if !block.is_unset() => out.push(Arc::clone(block)),
+            Some(offset) => out.push(Arc::new(block.timed_by(offset))),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn trouble(&self, error: &WriteError, pause: &Pause) {
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        let hold = error.class() == Class::Hold;
+        self.stats.trouble.store(if hold { 2 } else { 1 }, Ordering::Relaxed);
+        if !pause.is_first() {
+            return;
+        }
+        if hold {
+            tracing::error!(error = %chain_of(error), "the store refuses, mend it; the log keeps the data");
+        } else {
+            tracing::warn!(error = %chain_of(error), "the store does not take data, trying again");
+        }
+    }
+}
+
+/// Why a batch is not in the store yet.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("released blocks cannot be read")]
+    Log(#[source] super::FollowError),
+    #[error("the store did not take the batch")]
+    Store(#[source] StoreError),
+}
+
+impl WriteError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Log(_) => Class::Retry,
+            Self::Store(error) => error.class(),
+        }
+    }
+}
+
+/// Pauses that double from failure to failure.
+#[derive(Debug, Default)]
+struct Pause(Option<Duration>);
+
+impl Pause {
+    fn is_first(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn reset(&mut self, stats: &WriterStats) {
+        if self.0.take().is_some() {
+            stats.trouble.store(0, Ordering::Relaxed);
+            tracing::info!("the store takes data again");
+        }
+    }
+
+    /// Waits, or until the stop.
+    fn wait(&mut self, stop: &CancellationToken) {
+        let pause = self.0.map_or(PAUSE_MIN, |p| (p * 2).min(PAUSE_MAX));
+        self.0 = Some(pause);
+        crate::shutdown::wait(stop, pause);
+    }
+}

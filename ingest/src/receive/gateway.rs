@@ -1,0 +1,190 @@
+//! What the receiver remembers of one gateway: what survives a restart, and what is of this start only.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use wire::ManifestKey;
+use wire::message::Stamp;
+
+use crate::chain::Chain;
+
+/// Rejected blocks that acks name; older ones were named often enough.
+pub const REJECTED_MAX: usize = wire::limits::REJECTED_MAX;
+/// Boots whose offset is remembered.
+pub const BOOTS_MAX: usize = 64;
+/// Blocks of an unset clock that may wait for their offset, per gateway.
+pub const HELD_MAX: usize = 65_536;
+
+/// What is kept in the log, in the same transaction as what it belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The order of its epochs.
+    pub chain: Chain,
+    /// Offsets of its boots (wall − mono, ms), oldest first.
+    pub boots: VecDeque<(u64, i64)>,
+    /// Blocks in quarantine, newest last.
+    pub rejected: VecDeque<RejectedBlock>,
+    /// The hole at the next position, and since when it is there, ms UTC.
+    pub hole: Option<Hole>,
+    /// What it last said of itself.
+    pub presence: Option<Presence>,
+}
+
+/// A block that went to quarantine whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedBlock {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its seq.
+    pub seq: u64,
+    /// Why.
+    pub code: String,
+}
+
+/// A missing block that others wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hole {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its seq.
+    pub seq: u64,
+    /// Since when it is next in order and missing, ms UTC.
+    pub since: i64,
+}
+
+/// Whether a gateway is there, as it said itself or as its last will said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The start of the gateway that said so.
+    pub epoch: u64,
+    /// Whether it is there.
+    pub online: bool,
+    /// Its mains is gone.
+    pub on_battery: bool,
+}
+
+/// A block of an unset clock that waits in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldBlock {
+    /// Its boot.
+    pub boot: u64,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its place in the log.
+    pub position: u64,
+}
+
+/// One gateway.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayState {
+    /// What survives a restart.
+    pub kept: Kept,
+    /// Blocks of an unset clock that wait; kept as one row of the log each.
+    pub held: BTreeMap<u64, HeldBlock>,
+    /// The highest stamp of the boot that arrived last.
+    pub last: Option<Stamp>,
+    /// Manifests that it is to send.
+    pub need: BTreeSet<ManifestKey>,
+    /// What its newest block of a synced clock said: ahead of the centre or not, and when.
+    pub clock: Option<(bool, i64)>,
+    /// What is due to be acked.
+    pub ack: AckDue,
+}
+
+/// When and what to ack.
+#[derive(Debug, Clone, Default)]
+pub struct AckDue {
+    /// Epochs whose sets changed or were asked for since the last ack.
+    pub epochs: BTreeSet<u64>,
+    /// Something arrived since the last ack.
+    pub changed: bool,
+    /// Something must go out at once.
+    pub urgent: bool,
+    /// When the last message arrived, ms UTC.
+    pub heard_at: i64,
+    /// When the last ack was sent, ms UTC.
+    pub sent_at: i64,
+}
+
+impl Kept {
+    /// As it lies in the log.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("writing to memory cannot fail")
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// When another version wrote it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+
+    /// The offset of a boot, where known.
+    #[must_use]
+    pub fn offset(&self, boot: u64) -> Option<i64> {
+        self.boots.iter().find(|(b, _)| *b == boot).map(|(_, offset)| *offset)
+    }
+}
+
+impl GatewayState {
+    /// A gateway as the log kept it.
+    #[must_use]
+    pub fn restored(kept: Kept, held: impl IntoIterator<Item = HeldBlock>) -> Self {
+        let held = held.into_iter().map(|h| (h.position, h)).collect();
+        Self { kept, held, ..Self::default() }
+    }
+
+    pub(super) fn heard(&mut self, stamp: &Stamp, at: i64) {
+        self.ack.heard_at = at;
+        self.ack.changed = true;
+        let newer =
+            self.last.as_ref().is_none_or(|l| l.boot != stamp.boot || stamp.counter > l.counter);
+        if newer {
+            self.last = Some(stamp.clone());
+        }
+    }
+
+    pub(super) fn reject(&mut self, epoch: u64, seq: u64, code: &'static str) {
+        let rejected = &mut self.kept.rejected;
+        if rejected.len() >= REJECTED_MAX {
+            rejected.pop_front();
+        }
+        rejected.push_back(RejectedBlock { epoch, seq, code: code.to_owned() });
+    }
+}
+
+/// Key of a gateway's [`Kept`] in the log.
+#[must_use]
+pub fn key_of(gateway: &str) -> Vec<u8> {
+    format!("{KEPT_PREFIX}{gateway}").into_bytes()
+}
+
+/// What all keys of [`Kept`] begin with.
+pub const KEPT_PREFIX: &str = "gateway/";
+/// What all keys of held blocks begin with.
+pub const HELD_PREFIX: &str = "held/";
+
+/// Key of a held block in the log.
+#[must_use]
+pub fn held_key(gateway: &str, position: u64) -> Vec<u8> {
+    format!("{HELD_PREFIX}{gateway}/{position:016x}").into_bytes()
+}
+
+/// Value of a held block in the log.
+#[must_use]
+pub fn held_value(held: &HeldBlock) -> Vec<u8> {
+    [held.boot.to_le_bytes(), held.epoch.to_le_bytes()].concat()
+}
+
+/// Reads a held block back: its gateway and itself.
+#[must_use]
+pub fn held_from(key: &[u8], value: &[u8]) -> Option<(String, HeldBlock)> {
+    let key = std::str::from_utf8(key).ok()?.strip_prefix(HELD_PREFIX)?;
+    let (gateway, position) = key.rsplit_once('/')?;
+    let boot = u64::from_le_bytes(value.get(..8)?.try_into().ok()?);
+    let epoch = u64::from_le_bytes(value.get(8..16)?.try_into().ok()?);
+    let position = u64::from_str_radix(position, 16).ok()?;
+    Some((gateway.to_owned(), HeldBlock { boot, epoch, position }))
+}

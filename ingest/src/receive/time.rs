@@ -1,0 +1,137 @@
+//! Times of blocks at receive: which rows are ahead of the centre, and what happens to blocks of a clock that was never set.
+//!
+//! "Ahead" is decided once, here, and kept in the record. When more than half of three or more synced gateways look ahead
+//! it is the centre's clock that is wrong, and nothing is set aside.
+
+use wire::GatewayName;
+use wire::block::{Clock, ClockState};
+use wire::columns::Readings;
+
+use super::gateway::{self, BOOTS_MAX, GatewayState, HeldBlock};
+use super::port::LogPort;
+use super::{Quarantined, Receiver};
+use crate::log::record::{BlockMeta, Decided};
+
+/// A sample further ahead of the centre than this is set aside, ms.
+pub const AHEAD_MS: i64 = 60_000;
+/// How long a gateway's word about the time counts, ms.
+const CLOCK_WORD_MS: i64 = 10 * 60_000;
+/// Fewest synced gateways that can put the centre's clock in doubt.
+const JURY_MIN: usize = 3;
+
+impl Receiver {
+    /// Whether the gateways' clocks say that the centre's own is behind.
+    #[must_use]
+    pub fn distrusts_own_clock(&self, now: i64) -> bool {
+        let words = self.gateways.values().filter_map(|g| g.clock);
+        let words: Vec<bool> =
+            words.filter(|(_, at)| now - at <= CLOCK_WORD_MS).map(|(ahead, _)| ahead).collect();
+        let ahead = words.iter().filter(|a| **a).count();
+        words.len() >= JURY_MIN && ahead * 2 > words.len()
+    }
+
+    /// Decides what is ahead in a block, and notes what its clock says of the centre's.
+    pub(super) fn judge_time(
+        &mut self,
+        gateway: &GatewayName,
+        clock: &Clock,
+        readings: &Readings,
+        now: i64,
+    ) -> BlockMeta {
+        if clock.state == ClockState::Unset {
+            return BlockMeta::default();
+        }
+        let limit = now.saturating_add(AHEAD_MS);
+        let is_ahead = clock.closed_at > limit;
+        if clock.state == ClockState::Synced {
+            self.touch(gateway).clock = Some((is_ahead, now));
+        }
+        let times = readings.tables.iter().flat_map(|t| &t.times);
+        let ahead = (0_u32..).zip(times).filter(|(_, time)| **time > limit);
+        let masked_rows: Vec<u32> = ahead.map(|(row, _)| row).collect();
+        if (is_ahead || !masked_rows.is_empty()) && self.distrusts_own_clock(now) {
+            return BlockMeta::default();
+        }
+        BlockMeta {
+            is_ahead: is_ahead || !masked_rows.is_empty(),
+            masked_rows,
+            ..BlockMeta::default()
+        }
+    }
+
+    /// Notes the offset of a boot, and says which held blocks it releases.
+    pub(super) fn release(&mut self, gateway: &GatewayName, clock: &Clock) -> Decided {
+        let boot = clock.boot.0;
+        let state = self.touch(gateway);
+        let known = state.kept.offset(boot);
+        if let (None, Some(offset)) = (known, clock.boot_offset) {
+            if state.kept.boots.len() >= BOOTS_MAX {
+                state.kept.boots.pop_front();
+            }
+            state.kept.boots.push_back((boot, offset));
+        }
+        let releases = match clock.boot_offset {
+            Some(_) => state.held.values().filter(|h| h.boot == boot).map(|h| h.position).collect(),
+            None => Vec::new(),
+        };
+        let unset = clock.state == ClockState::Unset;
+        let offset = clock.boot_offset.or(known).filter(|_| unset);
+        Decided { offset, releases, ..Decided::default() }
+    }
+
+    /// Changes the rows of held blocks after a block was logged at `position`.
+    pub(super) fn keep_held(
+        &mut self,
+        port: &mut impl LogPort,
+        gateway: &GatewayName,
+        block: (&Clock, u64, u64),
+        decided: &Decided,
+    ) {
+        let (clock, epoch, position) = block;
+        let state = self.touch(gateway);
+        for released in &decided.releases {
+            state.held.remove(released);
+            port.put(&gateway::held_key(gateway.as_str(), *released), None);
+        }
+        if clock.state == ClockState::Unset && decided.offset.is_none() {
+            let held = HeldBlock { boot: clock.boot.0, epoch, position };
+            state.held.insert(position, held);
+            port.put(
+                &gateway::held_key(gateway.as_str(), position),
+                Some(&gateway::held_value(&held)),
+            );
+        }
+    }
+
+    /// Held blocks whose offset can no longer come: every seq of their epoch is covered and none brought one.
+    #[must_use]
+    pub fn lost_in_time(&self, port: &impl LogPort) -> Vec<(GatewayName, Vec<u64>)> {
+        let hopeless = |name: &GatewayName, state: &GatewayState, held: &HeldBlock| {
+            let joined = state.kept.chain.find(held.epoch);
+            let covered = |last| {
+                port.epoch(name.as_str(), held.epoch).is_some_and(|s| s.covered.upto() >= last)
+            };
+            joined.is_some_and(|j| j.last.is_some_and(|last| j.complete || covered(last)))
+        };
+        let of = |(name, state): (&GatewayName, &GatewayState)| {
+            let lost = state.held.values().filter(|h| hopeless(name, state, h));
+            let lost: Vec<u64> = lost.map(|h| h.position).collect();
+            (!lost.is_empty()).then(|| (name.clone(), lost))
+        };
+        self.gateways.iter().filter(|(_, s)| !s.held.is_empty()).filter_map(of).collect()
+    }
+
+    /// Gives up held blocks that [`Receiver::lost_in_time`] named, with their bytes.
+    pub fn give_up_held(
+        &mut self,
+        port: &mut impl LogPort,
+        gateway: &GatewayName,
+        blocks: impl IntoIterator<Item = (u64, Quarantined)>,
+    ) {
+        for (position, block) in blocks {
+            self.touch(gateway).held.remove(&position);
+            port.put(&gateway::held_key(gateway.as_str(), position), None);
+            self.effects.quarantined.push(block);
+        }
+    }
+}
