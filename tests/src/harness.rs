@@ -1,6 +1,7 @@
 //! What system and fault tests, the demo and the benchmarks share: real servers as children, in temporary folders, on
 //! free ports of the loopback address, ended with the value that holds them.
 
+pub mod control;
 pub mod davy;
 pub mod influx;
 pub mod modbus;

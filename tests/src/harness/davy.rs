@@ -49,14 +49,7 @@ impl Centre {
     /// # Errors
     /// When the configuration or the registry is refused: with the program's words.
     pub fn prepare(folder: &Path, broker: &str, store: &Store, registry: &str) -> Result<Centre> {
-        let folder = folder.join("centre");
-        std::fs::create_dir_all(&folder)?;
-        let port = free_port()?;
-        std::fs::write(folder.join("ingest.toml"), config(&folder, broker, port, store)?)?;
-        std::fs::write(folder.join("registry.toml"), registry)?;
-        let client = reqwest011::Client::builder().timeout(Duration::from_secs(20)).build()?;
-        let centre = Centre { process: None, folder, port, client, session: None };
-        centre.call(&["seed", "registry.toml"])?;
+        let centre = Centre::prepare_without_users(folder, broker, store, registry)?;
         std::fs::write(centre.folder.join("password"), PASSWORD)?;
         centre.call(&[
             "user",
@@ -69,6 +62,29 @@ impl Centre {
             "--password-file",
             "password",
         ])?;
+        Ok(centre)
+    }
+
+    /// Like [`Centre::prepare`], without the duty account: its first start asks for set-up.
+    ///
+    /// # Errors
+    /// When the configuration or the registry is refused: with the program's words.
+    pub fn prepare_without_users(
+        folder: &Path,
+        broker: &str,
+        store: &Store,
+        registry: &str,
+    ) -> Result<Centre> {
+        let folder = folder.join("centre");
+        std::fs::create_dir_all(&folder)?;
+        let port = free_port()?;
+        std::fs::write(folder.join("ingest.toml"), config(&folder, broker, port, store)?)?;
+        std::fs::write(folder.join("registry.toml"), registry)?;
+        let client = reqwest011::Client::builder().timeout(Duration::from_secs(20)).build()?;
+        let centre = Centre { process: None, folder, port, client, session: None };
+        if !registry.is_empty() {
+            centre.call(&["seed", "registry.toml"])?;
+        }
         Ok(centre)
     }
 
