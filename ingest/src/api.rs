@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use rules::Catalogue;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ mod user;
 pub use document::openapi;
 pub use hub::Hub;
 pub use setup::SetupToken;
-pub use source::{RuleBook, Sources};
+pub use source::Sources;
 
 use error::{ApiError, ErrorBody};
 
@@ -106,7 +107,7 @@ pub struct Parts {
     /// Live values, gateways, rule states.
     pub sources: Arc<dyn Sources>,
     /// Texts of rules.
-    pub rules: Arc<dyn RuleBook>,
+    pub rules: Arc<Catalogue>,
     /// Towards the streams.
     pub hub: Arc<Hub>,
     /// Wakes whoever writes recorded facts to the durable log (see `State::facts_to_log`).
@@ -144,7 +145,7 @@ impl Api {
     pub fn announce(&self, changes: &[AlarmChange]) {
         let registry = self.parts.registrar.current();
         for change in changes {
-            let card = alarm::view(&change.occurrence, &registry, self.parts.rules.as_ref());
+            let card = alarm::view(&change.occurrence, &registry, &self.parts.rules);
             self.parts.hub.alarm(&change.occurrence.site, &card);
         }
     }

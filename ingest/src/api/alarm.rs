@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
-use rules::Transition;
+use rules::{Lang, Transition};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -104,7 +104,7 @@ async fn list(
     let filter = OccurrenceFilter { listing, site, before: query.before, limit: query.limit };
     let found = api.state().occurrences(&filter).await?;
     let registry = api.parts.registrar.current();
-    let rules = api.parts.rules.as_ref();
+    let rules = &api.parts.rules;
     let alarms = found.iter().map(|occurrence| view(occurrence, &registry, rules)).collect();
     Ok(Json(Alarms { revision, alarms }))
 }
@@ -120,7 +120,7 @@ async fn show(
     let found = seen(&api, &caller, &id).await?;
     let history = api.state().occurrence_history(&id).await?;
     let registry = api.parts.registrar.current();
-    Ok(Json(detail(&found, history, &registry, api.parts.rules.as_ref())))
+    Ok(Json(detail(&found, history, &registry, &api.parts.rules)))
 }
 
 /// Why the alarm came; judged again from its evidence.
@@ -137,9 +137,9 @@ async fn why(
         id: found.id.clone(),
         source,
     })?;
-    let text = api.parts.rules.why(&transition);
-    let re_evaluated = api.parts.rules.is_confirmed(&transition);
-    Ok(Json(Why { zh: text.zh, en: text.en, re_evaluated }))
+    let evidence = &transition.evidence;
+    let (zh, en) = (rules::why(evidence, Lang::Zh), rules::why(evidence, Lang::En));
+    Ok(Json(Why { zh, en, re_evaluated: rules::re_evaluate(evidence).agrees }))
 }
 
 /// Signs an alarm (签收).
@@ -206,7 +206,7 @@ fn acted(
     done: Result<Occurrence, AckError>,
 ) -> Result<Json<Alarm>, ApiError> {
     let registry = api.parts.registrar.current();
-    let card = |occurrence: &Occurrence| view(occurrence, &registry, api.parts.rules.as_ref());
+    let card = |occurrence: &Occurrence| view(occurrence, &registry, &api.parts.rules);
     match done {
         Ok(occurrence) => {
             let alarm = card(&occurrence);

@@ -33,7 +33,7 @@ pub(super) struct ErrorBody {
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(super) status: StatusCode,
-    pub(super) body: ErrorBody,
+    pub(super) body: Box<ErrorBody>,
     /// Internals, for the log only.
     pub(super) cause: Option<String>,
     retry_after_s: Option<u64>,
@@ -43,7 +43,7 @@ impl ApiError {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let body =
             ErrorBody { code: code.to_owned(), message: message.into(), ..ErrorBody::default() };
-        Self { status, body, cause: None, retry_after_s: None }
+        Self { status, body: Box::new(body), cause: None, retry_after_s: None }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {

@@ -53,7 +53,7 @@ fn written(mut error: ApiError, id: &str, headers: &HeaderMap) -> Response {
     } else {
         tracing::debug!(code = %error.body.code, "request refused");
     }
-    let mut response = (error.status, axum::Json(error.body)).into_response();
+    let mut response = (error.status, axum::Json(*error.body)).into_response();
     for (name, value) in headers {
         response.headers_mut().entry(name).or_insert_with(|| value.clone());
     }

@@ -100,11 +100,11 @@ fn evaluable_share(rows: &[StateRow]) -> Option<f64> {
 }
 
 fn row(api: &Api, state: RuleState) -> StateRow {
-    let card = api.parts.rules.card(&state.rule);
+    let name = api.parts.rules.rule(&state.rule).map(|rule| rule.name.clone());
     let mut row = StateRow {
         site: state.scope.site,
-        name_zh: card.as_ref().map(|card| card.name.zh.clone()),
-        name_en: card.map(|card| card.name.en),
+        name_zh: name.as_ref().map(|name| name.zh.clone()),
+        name_en: name.map(|name| name.en),
         rule: state.rule,
         scope: state.scope.object,
         state: "evaluating",

@@ -1,9 +1,8 @@
-//! What the API asks of the running parts: live values and gateways (pipeline), rule states (evaluator), texts of rules
-//! (catalogue). Narrow on purpose: each call answers from memory at once and never touches disk or network.
+//! What the API asks of the running parts: live values and gateways (pipeline), rule states (evaluator). Narrow on purpose: each call answers from memory at once and never touches disk or network.
 
 use std::fmt::Debug;
 
-use rules::{RuleState, Text, Transition};
+use rules::RuleState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -141,29 +140,4 @@ pub trait Sources: Send + Sync + Debug {
     fn quarantine(&self, limit: usize) -> Vec<QuarantineRow>;
     /// State of the service.
     fn system(&self) -> SystemLive;
-}
-
-/// The part of a rule that people read.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Card {
-    /// Name.
-    pub name: Text,
-    /// What happens if nobody acts.
-    pub consequence: Text,
-    /// What to do, step by step (处置卡).
-    pub action: Vec<Text>,
-    /// Source clause.
-    pub source: Text,
-}
-
-/// Texts of rules, and why a transition came.
-pub trait RuleBook: Send + Sync + Debug {
-    /// What people read of a rule; none for a rule that is no longer in the catalogue.
-    fn card(&self, rule: &str) -> Option<Card>;
-    /// The catalogue's default of a parameter.
-    fn default_of(&self, rule: &str, parameter: &str) -> Option<f64>;
-    /// One sentence saying why, in both languages.
-    fn why(&self, transition: &Transition) -> Text;
-    /// Whether judging the evidence again gives the same result.
-    fn is_confirmed(&self, transition: &Transition) -> bool;
 }

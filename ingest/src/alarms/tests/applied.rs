@@ -1,7 +1,7 @@
 //! Evaluations applied to the database: once however often they come, never signing, never losing what is unsigned.
 
-use rules::evidence::{Evidence, Suppression};
-use rules::{Scope, Severity, Text, Transition, TransitionKind};
+use rules::evidence::Suppression;
+use rules::{Severity, Text, Transition, TransitionKind};
 
 use crate::alarms::{AckError, AlarmChange, DutyEvent, EvaluationBatch, Listing, OccurrenceFilter};
 use crate::alarms::{Occurrence, Page, Signer, Verdict};
@@ -10,50 +10,13 @@ use crate::state::{Position, Snapshot, State};
 
 const NOW: i64 = 1_772_000_000_000;
 
+/// A transition of R21 at `site-a/gas-1`.
 fn transition(kind: TransitionKind, level: Severity, t: i64) -> Transition {
-    let scope = Scope::new("site-a", "gas-1");
-    let evidence = Evidence {
-        engine_version: 1,
-        rule: "R21".to_owned(),
-        rule_version: 1,
-        rule_name: Text::same("gas"),
-        scope: scope.clone(),
-        site_name: Text::same("a"),
-        object_name: Text::same("gas-1"),
-        utc_offset_min: 480,
-        kind,
-        level,
-        source_level: None,
-        test: rules::test::Test::High { limit: 25.0, clear: 20.0 },
-        parameters: Vec::new(),
-        fact_revision: 0,
-        facts: Vec::new(),
-        inputs: Vec::new(),
-        intermediates: Vec::new(),
-        value: Some(26.5),
-        limit: Some(25.0),
-        clear_limit: Some(20.0),
-        unit: "%LEL".to_owned(),
-        on_ms: 0,
-        off_ms: 0,
-        observed_ms: 0,
-        since: t,
-        samples_from: t,
-        samples_to: t,
-        suppression: None,
-    };
-    Transition {
-        rule: "R21".to_owned(),
-        scope,
-        level,
-        source_level: None,
-        kind,
-        t,
-        since: t,
-        segment: 0,
-        latching: false,
-        evidence: Box::new(evidence),
-    }
+    let text = include_str!("../../../tests/api/transition.json");
+    let text = text.replace("SITE", "site-a").replace("9999", &t.to_string());
+    let mut transition: Transition = serde_json::from_str(&text).unwrap();
+    (transition.kind, transition.level) = (kind, level);
+    transition
 }
 
 fn turn(transition: Transition, page: Page, needs_ack: bool) -> DutyEvent {
@@ -249,7 +212,7 @@ async fn only_what_may_page_reaches_the_outbox() {
         valid_from: 0,
         valid_to: None,
     };
-    let suppression = Suppression { by: "calibration".to_owned(), fact, until: 40 };
+    let suppression = Suppression { by: "calibration".to_owned(), fact, until: Some(40) };
     masked.evidence.suppression = Some(suppression);
     let change = apply(&state, vec![turn(masked, Page::Paged, true)]).await.remove(0);
     assert_eq!(change.occurrence.suppressed_by.as_deref(), Some("calibration"));

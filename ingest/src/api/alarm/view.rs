@@ -1,13 +1,12 @@
 //! An occurrence as the console draws it: state from the database, texts from the catalogue, names from the registry,
 //! numbers from the evidence.
 
-use rules::{Text, Transition};
+use rules::{Catalogue, Lang, Text, Transition};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Parsed;
 use crate::alarms::{HistoryRow, Occurrence};
-use crate::api::source::{Card, RuleBook};
 use crate::registry::{Registry, county};
 
 /// An alarm as listed: one raise of one rule at one scope.
@@ -135,12 +134,12 @@ pub(super) fn transition_of(occurrence: &Occurrence) -> Parsed {
 pub(in crate::api) fn view(
     occurrence: &Occurrence,
     registry: &Registry,
-    rules: &dyn RuleBook,
+    rules: &Catalogue,
 ) -> Alarm {
     let transition = transition_of(occurrence).ok();
     let evidence = transition.as_ref().map(|transition| transition.evidence.as_ref());
-    let card = card(occurrence, transition.as_ref(), rules);
-    let why = transition.as_ref().map(|transition| rules.why(transition)).unwrap_or_default();
+    let card = Card::of(occurrence, transition.as_ref(), rules);
+    let why = |lang| evidence.map(|evidence| rules::why(evidence, lang)).unwrap_or_default();
     let site = registry.site(&occurrence.site).map(|entry| &entry.site);
     let county = site.map_or(String::new(), |site| site.county.clone());
     let site_name = site.map_or_else(|| occurrence.site.clone(), |site| site.name.zh.clone());
@@ -175,8 +174,8 @@ pub(in crate::api) fn view(
             .and_then(|evidence| Some(evidence.inputs.first()?.series.quantity.clone())),
         delay_ms: evidence.map_or(0, |evidence| evidence.on_ms),
         overridden: transition.as_ref().map(|t| overridden(t, rules)).unwrap_or_default(),
-        why_zh: why.zh,
-        why_en: why.en,
+        why_zh: why(Lang::Zh),
+        why_en: why(Lang::En),
         page: occurrence.page.clone(),
         amends: occurrence.amends.clone(),
         consequence_zh: card.consequence.zh,
@@ -188,15 +187,26 @@ pub(in crate::api) fn view(
     }
 }
 
-/// The rule's texts; for a rule that has left the catalogue the name its evidence kept.
-fn card(occurrence: &Occurrence, transition: Option<&Transition>, rules: &dyn RuleBook) -> Card {
-    rules.card(&occurrence.rule).unwrap_or_else(|| {
-        let name = transition.map(|transition| transition.evidence.rule_name.clone());
-        Card {
-            name: name.unwrap_or_else(|| Text::same(occurrence.rule.clone())),
-            ..Card::default()
+/// What people read of a rule.
+#[derive(Default)]
+struct Card {
+    name: Text,
+    consequence: Text,
+    action: Vec<Text>,
+    source: Text,
+}
+
+impl Card {
+    /// The rule's texts; for a rule that has left the catalogue the name its evidence kept.
+    fn of(occurrence: &Occurrence, transition: Option<&Transition>, rules: &Catalogue) -> Self {
+        if let Some(rule) = rules.rule(&occurrence.rule).cloned() {
+            let (name, consequence) = (rule.name, rule.consequence);
+            return Self { name, consequence, action: rule.action, source: rule.source };
         }
-    })
+        let name = transition.map(|transition| transition.evidence.rule_name.clone());
+        let name = name.unwrap_or_else(|| Text::same(occurrence.rule.clone()));
+        Self { name, ..Self::default() }
+    }
 }
 
 fn signature(occurrence: &Occurrence) -> Option<Signature> {
@@ -209,12 +219,13 @@ fn signature(occurrence: &Occurrence) -> Option<Signature> {
     })
 }
 
-fn overridden(transition: &Transition, rules: &dyn RuleBook) -> Vec<Overridden> {
+fn overridden(transition: &Transition, rules: &Catalogue) -> Vec<Overridden> {
+    let rule = rules.rule(&transition.rule);
     let parameters = transition.evidence.parameters.iter().filter(|p| p.overridden);
     parameters
         .map(|parameter| Overridden {
             param: parameter.name.clone(),
-            default: rules.default_of(&transition.rule, &parameter.name),
+            default: rule.and_then(|rule| rule.param(&parameter.name)?.default),
             value: parameter.value,
         })
         .collect()
@@ -238,7 +249,7 @@ pub(super) fn detail(
     occurrence: &Occurrence,
     history: Vec<HistoryRow>,
     registry: &Registry,
-    rules: &dyn RuleBook,
+    rules: &Catalogue,
 ) -> AlarmDetail {
     let transition = transition_of(occurrence).ok();
     AlarmDetail {

@@ -1,0 +1,24 @@
+//! The HTTP API over a real listening socket: who may see and do what, what happens to forged and repeated requests, and
+//! that nothing secret ever leaves.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/alarms.rs"]
+mod alarms;
+#[path = "api/document.rs"]
+mod document;
+#[path = "api/live.rs"]
+mod live;
+#[path = "api/rig.rs"]
+mod rig;
+#[path = "api/secrets.rs"]
+mod secrets;
+#[path = "api/session.rs"]
+mod session;
+#[path = "api/shape.rs"]
+mod shape;

@@ -1,0 +1,83 @@
+//! Alarms as the console reads and signs them.
+
+use serde_json::json;
+
+use crate::rig::{NOW, Rig};
+
+// A raised alarm is listed with texts, numbers and names, shown whole, and explained.
+#[tokio::test]
+async fn alarm_is_listed_shown_and_explained() {
+    let rig = Rig::start().await;
+    let raised = rig.raise("a", NOW - 5).await.occurrence;
+    let cookie = rig.sign_in("duty").await;
+    let list = rig.get(&cookie, "/api/v1/alarms").await.json();
+    let alarm = &list["alarms"][0];
+    assert_eq!(list["revision"], rig.hub.revision());
+    assert_eq!(alarm["id"], raised.id);
+    assert_eq!(
+        (&alarm["site_name"], &alarm["county_name"]),
+        (&json!("甲厂"), &json!("香格里拉市"))
+    );
+    assert_eq!((&alarm["severity"], &alarm["source_level"]), (&json!(2), &json!("一级")));
+    assert_eq!(
+        (&alarm["value"], &alarm["limit"], &alarm["unit"]),
+        (&json!(26.5), &json!(25.0), &json!("%LEL"))
+    );
+    assert_eq!(
+        (&alarm["active"], &alarm["acked"], &alarm["page"]),
+        (&json!(true), &json!(false), &json!("paged"))
+    );
+    assert_eq!(alarm["overridden"][0]["param"], "low");
+    assert!(alarm["why_zh"].as_str().unwrap().contains("26.5"), "{}", alarm["why_zh"]);
+    let whole = rig.get(&cookie, &format!("/api/v1/alarms/{}", raised.id)).await.json();
+    assert_eq!(whole["evidence"]["inputs"][0]["series"], "a/gas-1/gas_lel");
+    assert_eq!(whole["history"][0]["kind"], "raise");
+    let why = rig.get(&cookie, &format!("/api/v1/alarms/{}/why", raised.id)).await.json();
+    assert_eq!(why["re_evaluated"], true);
+    let sites = rig.get(&cookie, "/api/v1/sites").await.json();
+    assert_eq!((&sites["sites"][0]["worst"], &sites["sites"][0]["active"]), (&json!(2), &json!(1)));
+    assert_eq!(sites["sites"][1]["worst"], 0);
+    assert_eq!(rig.get(&cookie, "/api/v1/alarms/nothing").await.status, 404);
+}
+
+// Two people sign at once: one signs, the other is told who was faster; the same click again is the same signature.
+#[tokio::test]
+async fn second_signature_is_a_conflict_that_shows_the_first() {
+    let rig = Rig::start().await;
+    let raised = rig.raise("a", NOW).await.occurrence;
+    let path = format!("/api/v1/alarms/{}/ack", raised.id);
+    let (first, second) = (rig.sign_in("duty").await, rig.sign_in("duty2").await);
+    let click = |key: &str| json!({ "version": raised.version, "comment": "已电话核实", "idempotency_key": key });
+    let signed = rig.post(&first, &path, click("one")).await;
+    assert_eq!(signed.status, 200, "{}", signed.text);
+    assert_eq!(signed.json()["ack"]["by_name"], "duty 显示");
+    let late = rig.post(&second, &path, click("two")).await;
+    assert_eq!((late.status, late.code()), (409, "conflict".to_owned()));
+    assert_eq!(late.json()["alarm"]["ack"]["by"], "duty");
+    let again = rig.post(&first, &path, click("one")).await;
+    assert_eq!((again.status, again.json()), (200, signed.json()));
+    let unsigned = rig.get(&first, "/api/v1/alarms?state=unacked").await.json();
+    assert_eq!(unsigned["alarms"].as_array().unwrap().len(), 0);
+    let active = rig.get(&first, "/api/v1/alarms?state=active").await.json();
+    assert_eq!(active["alarms"].as_array().unwrap().len(), 1, "signed is not over");
+}
+
+// A click without its key, with an unknown field's type, or on what holds no latch is refused with a reason.
+#[tokio::test]
+async fn clicks_that_make_no_sense_are_refused() {
+    let rig = Rig::start().await;
+    let raised = rig.raise("a", NOW).await.occurrence;
+    let cookie = rig.sign_in("duty").await;
+    let ack = format!("/api/v1/alarms/{}/ack", raised.id);
+    for body in [
+        json!({ "version": 1 }),
+        json!({ "version": 1, "idempotency_key": "" }),
+        json!({ "version": "1", "idempotency_key": "k" }),
+    ] {
+        let refused = rig.post(&cookie, &ack, body).await;
+        assert_eq!((refused.status, refused.code()), (400, "invalid".to_owned()));
+    }
+    let reset = format!("/api/v1/alarms/{}/reset", raised.id);
+    let refused = rig.post(&cookie, &reset, json!({ "version": 1, "idempotency_key": "k" })).await;
+    assert_eq!(refused.status, 409);
+}

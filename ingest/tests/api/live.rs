@@ -1,0 +1,165 @@
+//! The event stream: heartbeat, resuming, scope, ends.
+
+use std::time::Duration;
+
+use reqwest011::Response;
+use reqwest011::header::COOKIE;
+use serde_json::{Value as Json, json};
+use tokio::time::timeout;
+
+use crate::rig::{NOW, Rig, live_value};
+
+/// Longest wait for an event that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One open stream, event by event.
+struct Listening {
+    response: Response,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Heard {
+    id: Option<u64>,
+    name: String,
+    data: Json,
+}
+
+impl Listening {
+    async fn open(rig: &Rig, cookie: &str, last: Option<u64>) -> Self {
+        let mut request = rig.client.get(format!("{}/api/v1/stream", rig.base));
+        request = request.header(COOKIE, cookie);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
+    /// The next event; none when the stream has ended.
+    async fn next(&mut self) -> Option<Heard> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| {
+                    event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+                };
+                let heard = Heard {
+                    id: field("id:").map(|id| id.parse().unwrap()),
+                    name: field("event:").unwrap_or_default().to_owned(),
+                    data: serde_json::from_str(field("data:").unwrap_or("null")).unwrap(),
+                };
+                self.text = rest.to_owned();
+                return Some(heard);
+            }
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("an event in time");
+            let Ok(Some(chunk)) = chunk else { return None };
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    async fn until(&mut self, name: &str) -> Heard {
+        loop {
+            let heard = self.next().await.unwrap_or_else(|| panic!("ended before {name}"));
+            if heard.name == name {
+                return heard;
+            }
+        }
+    }
+}
+
+// The stream beats, tells of a raise and a signature with growing numbers, and gathers values.
+#[tokio::test]
+async fn stream_beats_and_tells_what_happens() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let mut stream = Listening::open(&rig, &cookie, None).await;
+    let beat = stream.until("hb").await;
+    assert_eq!(beat.data["server_time"], NOW);
+    let raised = rig.raise("a", NOW).await.occurrence;
+    let told = stream.until("alarm").await;
+    assert_eq!((&told.data["id"], &told.data["acked"]), (&json!(raised.id), &json!(false)));
+    let click = json!({ "version": 1, "idempotency_key": "k" });
+    rig.post(&cookie, &format!("/api/v1/alarms/{}/ack", raised.id), click).await;
+    let signed = stream.until("alarm").await;
+    assert_eq!(signed.data["acked"], true);
+    assert!(signed.id > told.id);
+    rig.hub.values([live_value("a", 1.0), live_value("a", 2.0), live_value("b", 3.0)]);
+    let values = stream.until("value").await;
+    let numbers: Vec<_> =
+        values.data["values"].as_array().unwrap().iter().map(|v| &v["value"]).collect();
+    assert_eq!(numbers, [&json!(2.0), &json!(3.0)]);
+}
+
+// After a broken line the stream goes on after the last number seen; a number that is not known is a reset.
+#[tokio::test]
+async fn stream_resumes_where_it_stopped_or_resets() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let before = rig.hub.revision();
+    let first = rig.raise("a", NOW).await.occurrence;
+    let second = rig.raise("b", NOW).await.occurrence;
+    let mut stream = Listening::open(&rig, &cookie, Some(before)).await;
+    assert_eq!(stream.until("alarm").await.data["id"], first.id);
+    let seen = stream.until("alarm").await;
+    assert_eq!(seen.data["id"], second.id);
+    drop(stream);
+    let third = rig.raise("a", NOW + 1).await;
+    assert_eq!(third.kind, "raise");
+    let mut stream = Listening::open(&rig, &cookie, seen.id).await;
+    assert_eq!(stream.next().await.unwrap().name, "alarm", "only what was missed");
+    for unknown in [1, u64::MAX] {
+        let mut stream = Listening::open(&rig, &cookie, Some(unknown)).await;
+        assert_eq!(stream.next().await.unwrap().name, "reset");
+    }
+}
+
+// A stream that does not keep up is told to fetch everything again, and goes on.
+#[tokio::test]
+async fn stream_that_lags_is_reset_and_goes_on() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let mut stream = Listening::open(&rig, &cookie, None).await;
+    stream.until("hb").await;
+    // On this one thread nobody reads between these.
+    for _ in 0..2_000 {
+        rig.hub.gateway("a", &json!({}));
+    }
+    stream.until("reset").await;
+    rig.raise("a", NOW).await;
+    stream.until("alarm").await;
+}
+
+// A plant hears of its own site only.
+#[tokio::test]
+async fn plant_hears_its_own_site_only() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("plant-b").await;
+    let mut stream = Listening::open(&rig, &cookie, None).await;
+    stream.until("hb").await;
+    rig.raise("a", NOW).await;
+    rig.hub.values([live_value("a", 1.0), live_value("b", 2.0)]);
+    rig.hub.gateway("a", &json!({}));
+    let own = rig.raise("b", NOW).await.occurrence;
+    assert_eq!(stream.until("alarm").await.data["id"], own.id);
+    let values = stream.until("value").await.data;
+    assert_eq!(values["values"].as_array().unwrap().len(), 1);
+}
+
+// A session that ends takes its stream with it; the service's stop ends all streams and the service itself.
+#[tokio::test]
+async fn streams_end_with_their_session_and_with_the_service() {
+    let rig = Rig::start().await;
+    let (one, two) = (rig.sign_in("duty").await, rig.sign_in("officer").await);
+    let mut first = Listening::open(&rig, &one, None).await;
+    let mut second = Listening::open(&rig, &two, None).await;
+    first.until("hb").await;
+    second.until("hb").await;
+    rig.send(&one, reqwest011::Method::DELETE, "/api/v1/session", None).await;
+    first.until("signed_out").await;
+    assert!(first.next().await.is_none());
+    rig.stop.cancel();
+    while second.next().await.is_some() {}
+    timeout(PATIENCE, rig.tasks.wait()).await.expect("the service stops");
+}

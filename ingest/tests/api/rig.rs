@@ -1,0 +1,311 @@
+//! A service on port 0 with two sites, a clock the test owns, and a client that keeps cookies as it is told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ingest::account::{NewApiKey, NewUser, Role};
+use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
+use ingest::api::source::{GatewayLive, LiveQuality, LiveValue, QuarantineRow, SystemLive};
+use ingest::api::{Api, ApiConfig, Hub, Parts, SetupToken, Sources};
+use ingest::clock::Clock;
+use ingest::registry::Registrar;
+use ingest::registry::seed::Seed;
+use ingest::secret::Secret;
+use ingest::state::{Position, State};
+use ingest::store::{HistoryAnswer, HistoryQuery, HistoryReader, StoreError, Windows};
+use reqwest011::header::{COOKIE, HeaderMap, ORIGIN, SET_COOKIE};
+use reqwest011::{Client, Method, Response};
+use serde_json::Value as Json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) const NOW: i64 = 1_772_000_000_000;
+pub(crate) const PASSWORD: &str = "lamp under ground 7";
+const SITES: &str = include_str!("sites.toml");
+
+#[derive(Debug)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl TestClock {
+    pub(crate) fn pass(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// One value for site `a`; a question for the system's state of a broken service panics.
+#[derive(Debug)]
+struct Running {
+    system_panics: bool,
+}
+
+impl Sources for Running {
+    fn values(&self, site: &str) -> Vec<LiveValue> {
+        if site == "a" { vec![live_value("a", 12.5)] } else { Vec::new() }
+    }
+    fn completeness(&self, _site: &str) -> Option<f64> {
+        Some(0.75)
+    }
+    fn gateway(&self, _name: &str) -> GatewayLive {
+        GatewayLive { online: Some(true), ..GatewayLive::default() }
+    }
+    fn rule_states(&self, _site: &str) -> Vec<rules::RuleState> {
+        Vec::new()
+    }
+    fn quarantine(&self, _limit: usize) -> Vec<QuarantineRow> {
+        Vec::new()
+    }
+    fn system(&self) -> SystemLive {
+        assert!(!self.system_panics, "a handler that panics");
+        SystemLive { store: "embedded".to_owned(), ..SystemLive::default() }
+    }
+}
+
+pub(crate) fn live_value(site: &str, value: f64) -> LiveValue {
+    LiveValue {
+        site: site.to_owned(),
+        device: "incomer".to_owned(),
+        quantity: "p_total".to_owned(),
+        unit: "kW".to_owned(),
+        value: Some(value),
+        quality: LiveQuality::Good,
+        reason: None,
+        t: Some(NOW),
+        received_at: Some(NOW),
+        period_ms: 1_000,
+    }
+}
+
+/// Answers one window for `incomer`; any other device's history is broken.
+#[derive(Debug)]
+struct History;
+
+impl HistoryReader for History {
+    fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError> {
+        if query.device != "incomer" {
+            let reason = "disk gone".to_owned();
+            return Err(StoreError::Unavailable { store: "test", reason, pause_ms: 0 });
+        }
+        Ok(HistoryAnswer::Windows(Windows {
+            start: query.from,
+            step_ms: 1_000,
+            min: vec![Some(1.0), None],
+            max: vec![Some(2.0), None],
+            mean: vec![Some(1.5), None],
+            last: vec![Some(2.0), None],
+            q: vec![Some(wire::Quality::Good), None],
+        }))
+    }
+}
+
+pub(crate) struct Options {
+    pub(crate) config: ApiConfig,
+    pub(crate) system_panics: bool,
+    pub(crate) with_users: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let heartbeat = Duration::from_millis(100);
+        let config = ApiConfig { heartbeat, sign_ins_per_minute: 100, ..ApiConfig::default() };
+        Self { config, system_panics: false, with_users: true }
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) base: String,
+    pub(crate) state: State,
+    pub(crate) api: Arc<Api>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) client: Client,
+    pub(crate) setup: Secret,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Sites `a` and `b`; users root, duty, duty2, officer, audit, grid, and one of each plant.
+    pub(crate) async fn with(options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.db")).await.unwrap();
+        state.apply_seed(&Seed::parse(SITES, Path::new(".")).unwrap(), NOW).await.unwrap();
+        if options.with_users {
+            add_users(&state).await;
+        }
+        let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+        let hub = Arc::new(Hub::new(NOW));
+        let (token, setup) = SetupToken::draw().unwrap();
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            state: state.clone(),
+            registrar: Arc::new(Registrar::new(state.load_registry().await.unwrap())),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            history: Arc::new(History),
+            sources: Arc::new(Running { system_panics: options.system_panics }),
+            rules: Arc::new(rules::Catalogue::built_in().unwrap()),
+            hub: Arc::clone(&hub),
+            facts_recorded: Arc::default(),
+            setup: token,
+            config: options.config,
+        };
+        let api = Api::new(parts, stop.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let tasks = TaskTracker::new();
+        let served = ingest::api::serve(listener, Arc::clone(&api));
+        tasks.spawn(async move { served.await.unwrap() });
+        tasks.close();
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { base, state, api, hub, clock, client, setup, stop, tasks, _folder: folder }
+    }
+
+    /// Sends as the console's own page does: with its origin, and a cookie if there is one.
+    pub(crate) async fn send(
+        &self,
+        cookie: &str,
+        method: Method,
+        path: &str,
+        body: Option<Json>,
+    ) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, self.base.parse().unwrap());
+        if !cookie.is_empty() {
+            headers.insert(COOKIE, cookie.parse().unwrap());
+        }
+        self.send_raw(headers, method, path, body).await
+    }
+
+    pub(crate) async fn send_raw(
+        &self,
+        headers: HeaderMap,
+        method: Method,
+        path: &str,
+        body: Option<Json>,
+    ) -> Answer {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        request = request.headers(headers);
+        if let Some(body) = body {
+            let text = body.to_string();
+            request = request.header("content-type", "application/json").body(text);
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, cookie: &str, path: &str) -> Answer {
+        self.send(cookie, Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, cookie: &str, path: &str, body: Json) -> Answer {
+        self.send(cookie, Method::POST, path, Some(body)).await
+    }
+
+    /// Signs in and gives the cookie.
+    pub(crate) async fn sign_in(&self, name: &str) -> String {
+        let body = serde_json::json!({ "name": name, "password": PASSWORD });
+        let answer = self.post("", "/api/v1/session", body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.cookie()
+    }
+
+    /// Raises an alarm as the evaluator would, and tells the streams.
+    pub(crate) async fn raise(&self, site: &str, t: i64) -> AlarmChange {
+        let transition = transition(site, t);
+        let turn = DutyEvent::Turn {
+            sample_at: t,
+            decided_at: t,
+            transition: Box::new(transition),
+            page: Page::Paged,
+            needs_ack: true,
+        };
+        let batch = EvaluationBatch {
+            evaluator: "g".to_owned(),
+            position: Position { log_id: 1, position: 1 },
+            recorded_at: t,
+            verdicts: Vec::new(),
+            duty: vec![turn],
+            snapshot: None,
+        };
+        let changes = self.state.apply_evaluation(batch).await.unwrap();
+        self.api.announce(&changes);
+        changes.into_iter().next().unwrap()
+    }
+}
+
+async fn add_users(state: &State) {
+    let users = [
+        ("root", Role::Administrator, None),
+        ("duty", Role::Duty, None),
+        ("duty2", Role::Duty, None),
+        ("officer", Role::Officer, None),
+        ("audit", Role::Auditor, None),
+        ("grid", Role::Grid, None),
+        ("plant-a", Role::Plant, Some("a")),
+        ("plant-b", Role::Plant, Some("b")),
+    ];
+    for (name, role, site) in users {
+        let new = NewUser {
+            name: name.to_owned(),
+            display: format!("{name} 显示"),
+            role,
+            site: site.map(str::to_owned),
+            password: Secret::new(PASSWORD.to_owned()),
+        };
+        state.add_user(new, "test", NOW).await.unwrap();
+    }
+}
+
+/// A key for programs.
+pub(crate) async fn api_key(rig: &Rig, role: Role, site: Option<&str>) -> String {
+    let new = NewApiKey { name: "program".to_owned(), role, site: site.map(str::to_owned) };
+    rig.state.add_api_key(new, "test", NOW).await.unwrap().1.reveal().to_owned()
+}
+
+/// A gas alarm, with evidence that judges again to the same.
+fn transition(site: &str, t: i64) -> rules::Transition {
+    let text = TRANSITION.replace("SITE", site).replace("9999", &t.to_string());
+    serde_json::from_str(&text).unwrap()
+}
+
+const TRANSITION: &str = include_str!("transition.json");
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// `name=value` of the session cookie.
+    pub(crate) fn cookie(&self) -> String {
+        let set = self.headers[SET_COOKIE].to_str().unwrap();
+        set.split(';').next().unwrap().to_owned()
+    }
+}
