@@ -34,7 +34,8 @@ impl Engine {
             _ => None,
         };
         if let Some(kind) = kind {
-            let mut transition = evidence_of(self, kind, None);
+            // Where the rule has no business any more, that and not its test ends the alarm.
+            let mut transition = evidence_of(self, kind, self.no_business(i as usize));
             let shown = &self.plan.levels[after.or(before).unwrap_or(l) as usize];
             transition.level = shown.severity;
             transition.source_level.clone_from(&shown.source_level);

@@ -118,14 +118,21 @@ impl Engine {
         }
     }
 
+    /// Says why a rule has no business at its site now.
+    pub(super) fn no_business(&self, inst: usize) -> Option<Text> {
+        if !self.off[inst] {
+            return None;
+        }
+        let state = self.reg_state(self.plan.insts[inst].site).0.text();
+        Some(Text::new(
+            format!("监管状态为{}, 规则不适用", state.zh),
+            format!("regulatory state is '{}': the rule does not apply", state.en),
+        ))
+    }
+
     /// Says what facts (or their absence) do to an instance's standing.
     pub(super) fn standing_by_facts(&self, inst: usize) -> Option<Standing> {
-        if self.off[inst] {
-            let state = self.reg_state(self.plan.insts[inst].site).0.text();
-            let why = Text::new(
-                format!("监管状态为{}", state.zh),
-                format!("regulatory state is '{}'", state.en),
-            );
+        if let Some(why) = self.no_business(inst) {
             return Some(Standing::NotApplicable { why });
         }
         let level = self.plan.spans[inst].level_from as usize;
