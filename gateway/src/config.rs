@@ -24,6 +24,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Who this gateway is and where it keeps its queue.
     pub gateway: Gateway,
+    /// Folder with profiles of the site's own.
+    pub profiles_dir: Option<PathBuf>,
     /// Where the readings go.
     pub broker: Broker,
     /// Loopback page and metrics; absent = none.

@@ -9,9 +9,11 @@
 //! channel of `reading`; the northbound half begins there. No code here can write to a field device.
 
 pub mod bus;
+pub mod commission;
 pub mod config;
 pub mod decode;
 pub mod plan;
 pub mod profile;
 pub mod reading;
 pub mod schedule;
+pub mod shutdown;

@@ -31,6 +31,16 @@ pub struct Limits {
     pub barred: Vec<(Table, u16, u16)>,
 }
 
+impl Limits {
+    /// What a device's profile allows.
+    #[must_use]
+    pub fn of(max_regs: u16, forbid: &[(u16, u16)]) -> Self {
+        let tables = [Table::Coil, Table::Discrete, Table::Holding, Table::Input];
+        let barred = forbid.iter().flat_map(|(a, b)| tables.map(|table| (table, *a, *b)));
+        Self { max_regs, barred: barred.collect() }
+    }
+}
+
 /// One request of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -64,6 +74,26 @@ pub struct Plan {
     pub requests: Vec<Request>,
     /// Inner steps of the optimisation.
     pub steps: u64,
+}
+
+/// Points that one request must hold together, as a search for unreadable registers sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its registers.
+    pub span: bisect::Span,
+    /// Its points.
+    pub points: Vec<usize>,
+}
+
+/// The points of a request as the smallest things that can be asked for.
+#[must_use]
+pub fn wholes(points: &[Point], members: &[usize]) -> Vec<Whole> {
+    let whole = |item: Item| {
+        let count =
+            u16::try_from(item.end.saturating_sub(u32::from(item.start))).unwrap_or(u16::MAX);
+        Whole { span: bisect::Span { start: item.start, count }, points: item.points }
+    };
+    items(points, members).into_iter().map(whole).collect()
 }
 
 /// Something that one request must hold whole.

@@ -30,6 +30,8 @@ struct Job {
     release: u64,
     /// Entries of the heaps made before this generation are void.
     generation: u32,
+    /// Taken out by `next`, not yet done; a job that was put again meanwhile is not.
+    out: bool,
 }
 
 /// The jobs of one bus.
@@ -49,7 +51,7 @@ impl Schedule {
         if self.jobs.len() >= JOBS_MAX && !self.jobs.contains_key(&id) {
             return false;
         }
-        self.jobs.insert(id, Job { period: period.max(1), release, generation });
+        self.jobs.insert(id, Job { period: period.max(1), release, generation, out: false });
         self.waiting.push(Reverse((release, id, generation)));
         true
     }
@@ -71,7 +73,8 @@ impl Schedule {
             }
         }
         while let Some(Reverse((_, id, generation))) = self.ready.pop() {
-            if self.current(id, generation).is_some() {
+            if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.generation == generation) {
+                job.out = true;
                 return Next::Run(id);
             }
         }
@@ -89,9 +92,10 @@ impl Schedule {
     }
 
     /// Ends the run of a job: its next release is one period after the last, ticks already past are missed.
-    /// Returns how many were.
+    /// Returns how many were. A job that was put again (or removed) while it ran keeps that time.
     pub fn done(&mut self, id: JobId, now: u64) -> u64 {
-        let Some(job) = self.jobs.get_mut(&id) else { return 0 };
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.out) else { return 0 };
+        job.out = false;
         job.release += job.period;
         let late = now.saturating_sub(job.release);
         // A release that has come but whose deadline has not is still on time.

@@ -59,6 +59,12 @@ pub enum LinkError {
     Frame(#[source] FrameError),
 }
 
+/// The cause below an error, in words.
+#[must_use]
+pub fn cause(error: &LinkError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
+}
+
 /// An open connection.
 pub struct Link {
     stream: Pin<Box<dyn Stream>>,

@@ -70,6 +70,7 @@ fn read(path: &Path, text: &str, problems: &mut Problems) -> Option<Config> {
     Some(Config {
         file: path.to_path_buf(),
         gateway: gateway?,
+        profiles_dir: profiles,
         broker: broker?,
         status: match status {
             Some(status) => Some(status?),

@@ -114,6 +114,12 @@ impl Learned {
         Cost { a_ns: intercept as u64, b_ns: slope as u64 }
     }
 
+    /// Answers seen so far.
+    #[must_use]
+    pub const fn seen(&self) -> u32 {
+        self.seen
+    }
+
     /// A round trip that few answers exceed; `None` before the first.
     #[must_use]
     #[expect(

@@ -44,6 +44,9 @@ fn a_changed_job_forgets_its_old_time() {
     assert_eq!(schedule.next(0), Next::Wait(500));
     assert_eq!(schedule.next(500), Next::Run(1));
     assert_eq!(schedule.next(500), Next::Idle);
+    schedule.put(1, 1_000, 700);
+    assert_eq!(schedule.done(1, 600), 0, "put again while it ran: it keeps that time");
+    assert_eq!(schedule.next(600), Next::Wait(700));
     schedule.remove(1);
     assert_eq!(schedule.done(1, 600), 0);
     assert_eq!(schedule.next(2_000), Next::Idle);
