@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { en } from '../src/i18n/en';
+import { zh } from '../src/i18n/zh';
+import { ageText } from '../src/model/age';
+import { numberText } from '../src/model/number';
+import { shareText } from '../src/model/region';
+import { clockText, nearText, stampText } from '../src/model/time';
+
+test('ages in two units at most', () => {
+  expect(ageText(0, zh.age)).toBe('0秒');
+  expect(ageText(59_999, zh.age)).toBe('59秒');
+  expect(ageText(777_000, zh.age)).toBe('12分57秒');
+  expect(ageText(777_000, en.age)).toBe('12 min 57 s');
+  expect(ageText(3_600_000, zh.age)).toBe('1时');
+  expect(ageText(90_061_000, en.age)).toBe('1 d 1 h');
+  expect(ageText(-5000, zh.age)).toBe('0秒');
+});
+
+test('times in the zone of the site, 24-hour clock, whatever the PC says', () => {
+  const midnight = Date.UTC(2026, 10, 23, 16, 0, 5);
+  expect(clockText(midnight, 'Asia/Shanghai')).toBe('00:00:05');
+  expect(stampText(midnight, 'Asia/Shanghai')).toBe('11-24 00:00:05');
+  expect(stampText(midnight, 'UTC')).toBe('11-23 16:00:05');
+  expect(nearText(midnight, midnight + 60_000, 'Asia/Shanghai')).toBe('00:00:05');
+  expect(nearText(midnight, midnight - 60_000, 'Asia/Shanghai')).toBe('11-24 00:00:05');
+});
+
+test('numbers keep the digits that were measured', () => {
+  expect(numberText(76.3)).toBe('76.3');
+  expect(numberText(0.08)).toBe('0.08');
+  expect(numberText(10150)).toBe('10150');
+  expect(numberText(0)).toBe('0');
+  expect(numberText(-0.5)).toBe('-0.5');
+  expect(numberText(123456.7)).toBe('123457');
+  expect(numberText(0.000001)).toBe('1.00e-6');
+  expect(numberText(Number.NaN)).toBe('—');
+});
+
+test('a share is never rounded up to whole', () => {
+  expect(shareText(0.9999)).toBe('99.9 %');
+  expect(shareText(1)).toBe('100.0 %');
+  expect(shareText(null)).toBe('—');
+});
+
+type Words = { [key: string]: unknown };
+
+function paths(words: Words, prefix = ''): string[] {
+  return Object.entries(words).flatMap(([key, value]) =>
+    typeof value === 'object' && value !== null ? paths(value as Words, `${prefix}${key}.`) : [`${prefix}${key}`]);
+}
+
+test('both languages have the same keys, each with a text', () => {
+  expect(paths(en as unknown as Words)).toEqual(paths(zh as unknown as Words));
+});
+
+test('the English texts are English, the Chinese ones are not left in English', () => {
+  const said = (words: Words): [string, string][] => paths(words).map((path) => {
+    const leaf = path.split('.').reduce<unknown>((held, key) => (held as Words)[key], words);
+    return [path, typeof leaf === 'function' ? String((leaf as (...args: unknown[]) => string)('1', '2', '3')) : String(leaf)];
+  });
+  const han = /\p{Script=Han}/u;
+  const switches = ['header.switchLanguage', 'header.switchLanguageLabel'];
+  for (const [path, text] of said(en as unknown as Words)) {
+    if (!switches.includes(path)) expect(han.test(text), `${path}: ${text}`).toBe(false);
+  }
+  const plain = /^(language|page\.paged|age\.join|header\.switchLanguage|ack\.buttonKey|value\.(dash|heldAt|last)|tab\.unacked|notify\.body|levelCount)$/;
+  for (const [path, text] of said(zh as unknown as Words)) {
+    if (!plain.test(path)) expect(han.test(text), `${path}: ${text}`).toBe(true);
+  }
+});
