@@ -5,10 +5,13 @@ import type { Alarm } from '../api/contract';
 import { AlarmSet } from '../live/alarm-set';
 import { compareAlarms, isOpen } from '../model/order';
 
+/** The longest an event waits for a frame. */
+const FLUSH_MS = 200;
+
 class AlarmState {
   #set = new AlarmSet();
   #touched = new Set<string>();
-  #flush: number | null = null;
+  #flush: { frame: number; timer: number } | null = null;
 
   /** Open alarms in the order of the desk. */
   list = $state.raw<readonly Alarm[]>([]);
@@ -50,14 +53,23 @@ class AlarmState {
     this.#publish();
   }
 
-  /** One repaint per frame whatever the number of events; a hidden tab has no frames and is told at once. */
+  /**
+   * One repaint per frame whatever the number of events. A hidden tab has no frames and is told at once; a covered
+   * window may have none either without saying so, hence the timer.
+   */
   #publishSoon(): void {
     if (document.hidden) this.#publish();
-    else this.#flush ??= requestAnimationFrame(() => this.#publish());
+    else this.#flush ??= {
+      frame: requestAnimationFrame(() => this.#publish()),
+      timer: window.setTimeout(() => this.#publish(), FLUSH_MS),
+    };
   }
 
   #publish(): void {
-    if (this.#flush !== null) cancelAnimationFrame(this.#flush);
+    if (this.#flush !== null) {
+      cancelAnimationFrame(this.#flush.frame);
+      clearTimeout(this.#flush.timer);
+    }
     this.#flush = null;
     this.list = this.#set.all().filter(isOpen).sort(compareAlarms);
     this.revision += 1;

@@ -1,0 +1,82 @@
+// Losing the server: the banner in time, no value that looks live, no action, and everything true again afterwards.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startMock } from '../mock/server.mjs';
+import { DIST, openDesk } from './desk.mjs';
+
+let desk;
+before(async () => {
+  desk = await openDesk();
+});
+after(() => desk.close());
+
+const LIVE_WORDS = /实时(?!\))|延迟/;
+
+async function assertNothingLive(page) {
+  const looks = await page.$$eval('[data-look]', (cells) => cells.map((cell) => cell.dataset.look));
+  assert.ok(looks.length > 0);
+  assert.deepEqual(looks.filter((look) => look === 'live' || look === 'doubtful'), []);
+  const hatched = await page.$$eval('[data-look]', (cells) => cells.every((cell) => cell.classList.contains('hatched')));
+  assert.ok(hatched, 'every value is hatched');
+  const text = (await page.innerText('body')).replaceAll('非实时', '');
+  assert.ok(!LIVE_WORDS.test(text), 'the word for live is gone');
+}
+
+test('the server is killed: within 15 s a banner, hatched and dated values, actions off; and back again', async () => {
+  const site = await desk.newPage();
+  await desk.signIn(site, 'duty', 'duty-password', '/site/si-1');
+  await site.waitForSelector('[data-look=live]');
+  const duty = await desk.newPage({ context: site.context() });
+  await duty.goto(`${desk.mock.url}/duty?alarm=a-1`);
+  await duty.waitForSelector('button.sign:not(:disabled)');
+
+  const port = desk.mock.port;
+  const killedAt = Date.now();
+  await desk.mock.kill();
+  await Promise.all([site, duty].map((page) => page.waitForSelector('[data-banner=lost]', { timeout: 15_000 })));
+  assert.ok(Date.now() - killedAt < 15_000);
+  assert.match(await site.textContent('[data-banner]'), /连接中断 .*画面停在 \d\d:\d\d:\d\d.*请电话核实/s);
+  await assertNothingLive(site);
+  assert.ok(await duty.isDisabled('button.sign'));
+  assert.match(await duty.textContent('[data-ack]'), /连接中断, 不能操作/);
+  assert.match(await duty.title(), /中断/);
+  await duty.keyboard.press('a');
+  assert.equal(await duty.locator('[data-ack] input').count(), 0);
+
+  // Something happens meanwhile; the returned server has another memory and another process.
+  const missed = desk.world.raise('R21', 'chem-3', 'gd-05', 'gas_lel', { severity: 1, value: 55, limit: 50 });
+  const again = await startMock(desk.world, { dist: DIST, hbMs: 1000, port });
+  desk.mock = again;
+  for (const page of [site, duty]) {
+    await page.waitForSelector('input[name=password]', { timeout: 20_000 });
+  }
+  assert.match(await duty.textContent('[role=status]'), /登录已失效/);
+  await duty.fill('input[name=name]', 'duty');
+  await duty.fill('input[name=password]', 'duty-password');
+  await duty.click('button[type=submit]');
+  await duty.waitForSelector('[data-link=live]');
+  await duty.waitForSelector(`[data-alarm="${missed.id}"]`);
+  assert.equal(await duty.locator('[data-banner]').count(), 0);
+  await site.context().close();
+  await again.kill();
+});
+
+test('the connection stays open but silent: lost all the same, and everything missed is there afterwards', async () => {
+  const own = await openDesk();
+  try {
+    const page = await own.newPage();
+    await own.signIn(page);
+    for (const stream of own.mock.streams) stream.stalled = true;
+    const missed = own.world.raise('R21', 'chem-3', 'gd-05', 'gas_lel', { severity: 1, value: 55, limit: 50 });
+    own.mock.faults.broken = true;
+    await page.waitForSelector('[data-banner=lost]', { timeout: 16_000 });
+    assert.equal(await page.locator(`[data-alarm="${missed.id}"]`).count(), 0);
+    own.mock.faults.broken = false;
+    await page.waitForSelector('[data-link=live]', { timeout: 15_000 });
+    await page.waitForSelector(`[data-alarm="${missed.id}"]`);
+    assert.equal(await page.locator('[data-banner]').count(), 0);
+    assert.deepEqual(own.complaints, []);
+  } finally {
+    await own.close();
+  }
+});
