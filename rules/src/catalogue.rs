@@ -418,6 +418,9 @@ fn check(rule: &Rule) -> Result<(), String> {
     if !matches!(rule.kind, Kind::Central) && rule.levels.is_empty() {
         return Err("needs at least one level".into());
     }
+    if rule.kind == Kind::Stale && rule.levels.len() != 1 {
+        return Err("a rule about silent devices has exactly one level".into());
+    }
     for level in &rule.levels {
         if let Some(name) = level.names().find(|n| rule.param(n).is_none()) {
             return Err(format!(

@@ -145,7 +145,7 @@ impl Build<'_> {
         let inputs = self.signals.bind(rule, site, candidate, &mut missing);
         let numbers = Numbers::resolve(rule, site, candidate, &mut missing);
         let overridden = numbers.overridden();
-        let mut lacking = Vec::new();
+        let mut lacking = param::strangers(rule, site);
         let mut levels = Vec::new();
         for spec in &rule.levels {
             if let Some(level) =

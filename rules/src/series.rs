@@ -43,8 +43,8 @@ pub enum Quality {
     /// Believed.
     Good,
     /// Doubtful. With `over` (`under`) the value is the upper (lower) end of the instrument's range and the
-    /// true value lies at or beyond it: that satisfies an upper (lower) limit. Without either the engine
-    /// takes the sample as no answer.
+    /// true value lies at or beyond it: that satisfies an upper (lower) limit. Without either, or with both,
+    /// the engine takes the sample as no answer.
     Uncertain {
         /// The instrument was above its range.
         over: bool,
@@ -64,7 +64,9 @@ impl Quality {
     pub fn is_usable(self) -> bool {
         matches!(
             self,
-            Self::Good | Self::Uncertain { over: true, .. } | Self::Uncertain { under: true, .. }
+            Self::Good
+                | Self::Uncertain { over: true, under: false }
+                | Self::Uncertain { over: false, under: true }
         )
     }
 }

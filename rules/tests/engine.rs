@@ -220,6 +220,23 @@ fn an_override_outside_its_range_is_refused() {
 }
 
 #[test]
+fn an_override_of_an_unknown_parameter_is_said() {
+    let mut site = mine();
+    site.overrides = vec![Override {
+        rule: "R21".into(),
+        parameter: "limit1".into(),
+        value: 10.0,
+        origin: Origin::Site,
+        target: String::new(),
+    }];
+    let run = Run::new(site);
+    let states = run.engine.states();
+    let line = states.iter().find(|s| s.rule == "R21").unwrap();
+    assert_eq!(line.standing, Standing::Evaluating);
+    assert!(line.lacking.iter().any(|t| t.en.contains("unknown parameter limit1")));
+}
+
+#[test]
 fn a_delay_shorter_than_two_polls_is_refused() {
     // The catalogue's 1 s at a poll of 1 s becomes two polls and says so; a person's is an error.
     let mut run = Run::new(mine());
@@ -230,7 +247,7 @@ fn a_delay_shorter_than_two_polls_is_refused() {
     assert_eq!(run.said("R21"), [(Raise, Red, 2 * S)]);
     let states = run.engine.states();
     let line = states.iter().find(|s| s.rule == "R21").unwrap();
-    assert!(line.lacking[0].en.contains("on_2 = 1 s refused"), "{:?}", line.lacking);
+    assert!(line.lacking.iter().any(|t| t.en.contains("on_2 = 1 s refused")), "{:?}", line.lacking);
     let mut site = mine();
     site.overrides = vec![Override {
         rule: "R21".into(),

@@ -173,6 +173,21 @@ impl Numbers {
     }
 }
 
+/// Names the overrides of a rule for parameters that it does not have: a slip of the pen must not be silent.
+pub(crate) fn strangers(rule: &Rule, site: &SiteModel) -> Vec<Text> {
+    let of_rule = site.overrides.iter().filter(|o| o.rule == rule.id);
+    let unknown = of_rule.filter(|o| rule.param(&o.parameter).is_none());
+    unknown
+        .map(|o| {
+            let name = &o.parameter;
+            Text::new(
+                format!("设置了不存在的参数 {name}, 未采用"),
+                format!("override of unknown parameter {name} not used"),
+            )
+        })
+        .collect()
+}
+
 fn one(
     rule: &Rule,
     spec: &ParamSpec,

@@ -148,6 +148,13 @@ impl Engine {
 
     /// Says whether something forbids a page for an instance now.
     pub(super) fn suppression(&self, i: u32) -> Option<Suppression> {
+        let (by, held) = self.mask(i)?;
+        let until = (held.to != Ms::MAX).then_some(held.to);
+        Some(Suppression { by: by.into(), fact: note(held), until })
+    }
+
+    /// Finds the fact that forbids a page for an instance now, without allocating.
+    fn mask(&self, i: u32) -> Option<(&'static str, &Held)> {
         let inst = &self.plan.insts[i as usize];
         let rule = &self.catalogue.rules[inst.rule];
         let all_in = |devices: &[String]| inst.devices.iter().all(|d| devices.contains(d));
@@ -169,8 +176,7 @@ impl Engine {
                 }
                 _ => return None,
             };
-            let until = (held.to != Ms::MAX).then_some(held.to);
-            Some(Suppression { by: by.into(), fact: note(held), until })
+            Some((by, held))
         })
     }
 
@@ -191,7 +197,7 @@ impl Engine {
     /// Ends the suppression of an active alarm when nothing suppresses it any more.
     pub(super) fn unsuppress(&mut self, i: u32, now: Ms, out: &mut Vec<Transition>) {
         let Some(level) = self.state.tops[i as usize].level else { return };
-        if self.suppression(i).is_some() {
+        if self.mask(i).is_some() {
             return;
         }
         self.state.tops[i as usize].suppressed = false;

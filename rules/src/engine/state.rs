@@ -211,6 +211,9 @@ impl State {
             && self.runs.len() == plan.runs.len()
             && self.conds.len() == plan.levels.len()
             && self.tops.len() == plan.insts.len()
+            && self.tops.iter().zip(&plan.spans).all(|(top, span)| {
+                top.level.is_none_or(|l| u32::from(l) < span.level_to - span.level_from)
+            })
     }
 }
 
