@@ -2,6 +2,8 @@
 //!
 //! A missing influxd is a failure that says how to get one, never a silent skip.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
 #[path = "store_conformance/blocks.rs"]
 mod blocks;
 #[path = "store_conformance/embedded.rs"]
