@@ -14,6 +14,7 @@ use crate::log::DecodedBlock;
 pub mod bounds;
 pub mod embedded;
 pub mod history;
+pub mod influx;
 pub mod line;
 pub mod names;
 

@@ -8,5 +8,11 @@
 mod blocks;
 #[path = "store_conformance/embedded.rs"]
 mod embedded;
+#[path = "store_conformance/fake.rs"]
+mod fake;
+#[path = "store_conformance/influx.rs"]
+mod influx;
+#[path = "store_conformance/influxd.rs"]
+mod influxd;
 #[path = "store_conformance/suite.rs"]
 mod suite;

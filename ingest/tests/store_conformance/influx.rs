@@ -1,0 +1,320 @@
+//! The InfluxDB store: the whole suite against a real InfluxDB 2, its own answers, and a fake for those it will not give.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::secret::Secret;
+use ingest::store::influx::{InfluxOptions, InfluxStore};
+use ingest::store::{
+    Class, HistoryAnswer, HistoryQuery, Position, Shape, Store, StoreBatch, StoreError,
+};
+
+use crate::blocks::*;
+use crate::fake::{Act, Fake};
+use crate::influxd::Influxd;
+use crate::suite::{CHECKS, LOG, Subject, one};
+
+/// Most hand-overs of one batch before a test gives up.
+const TRIES: usize = 20;
+
+#[test]
+fn a_real_influxdb_answers_like_every_store() {
+    let influxd = Influxd::start();
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        println!("{name}");
+        let refused = Arc::new(Kept::default());
+        let store = InfluxStore::open(influxd.options(name), Arc::clone(&refused) as _).unwrap();
+        let mut subject = Subject { store: Box::new(store), refused };
+        let run = std::panic::AssertUnwindSafe(|| check(&mut subject));
+        if std::panic::catch_unwind(run).is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_configuration_is_said_with_how_to_mend_it() {
+    let influxd = Influxd::start();
+    let check = |options: InfluxOptions| {
+        let refused = Arc::new(Kept::default());
+        let opened = InfluxStore::open(options, refused as _);
+        opened.and_then(|mut store| store.check()).unwrap_err()
+    };
+    let good = influxd.options("wanted");
+    let says = |error: StoreError, words: &str| {
+        assert_eq!(error.class(), Class::Hold, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(!error.to_string().contains("token-of-one-test"), "{error}");
+    };
+    let token = Secret::new("wrong".to_owned());
+    says(check(InfluxOptions { token, ..good.clone() }), "influx auth create");
+    says(check(InfluxOptions { org: "nobody".to_owned(), ..good.clone() }), "\"nobody\"");
+    says(check(InfluxOptions { create_bucket: false, ..good.clone() }), "influx bucket create");
+    says(check(InfluxOptions { url: "https://h:8086".to_owned(), ..good.clone() }), "TLS");
+    says(check(InfluxOptions { url: "http://h:8086/prefix".to_owned(), ..good.clone() }), "path");
+    says(check(InfluxOptions { url: "h:8086".to_owned(), ..good.clone() }), "http://host:8086");
+    let opened = InfluxStore::open(
+        InfluxOptions { retention_days: Some(3), ..good.clone() },
+        Arc::new(Kept::default()) as _,
+    );
+    opened.unwrap().check().unwrap();
+    says(check(InfluxOptions { retention_days: Some(30), ..good }), "keeps 259200 s");
+}
+
+#[test]
+fn a_killed_influxdb_loses_nothing_that_was_handed_over() {
+    let mut influxd = Influxd::start();
+    let mut store =
+        InfluxStore::open(influxd.options("kill"), Arc::new(Kept::default()) as _).unwrap();
+    store.write(&batch(1, 0, 100)).unwrap();
+    influxd.stop();
+    let error = store.write(&batch(2, 100, 100)).unwrap_err();
+    assert_eq!(error.class(), Class::Retry, "{error}");
+    assert_eq!(store.position().unwrap().unwrap().position, 1);
+    influxd.restart();
+    store.write(&batch(2, 100, 100)).unwrap();
+    assert_eq!(count(&store), 200);
+}
+
+#[test]
+fn a_type_conflict_costs_only_the_conflicting_field() {
+    let influxd = Influxd::start();
+    let refused = Arc::new(Kept::default());
+    let options = influxd.options("conflict");
+    let mut store = InfluxStore::open(options, Arc::clone(&refused) as _).unwrap();
+    store.check().unwrap();
+    influxd.write_line("conflict", &format!("electric,device=M1,site=S i_a=\"text\" {DAY}"));
+    let rows: Vec<Row> =
+        (0..40).map(|n| (DAY + n * 1_000, vec![(1.0, GOOD), (2.0, GOOD)])).collect();
+    let blocks = vec![device("S", "M1", &["u_a", "i_a"]).block(1, &rows)];
+    let up_to = Position { log_id: LOG, position: 1 };
+    store.write(&StoreBatch { up_to, blocks }).unwrap();
+    assert_eq!(count(&store), 40);
+    let refused = refused.0.lock().unwrap();
+    assert_eq!(refused.len(), 40);
+    assert_eq!(
+        (refused[0].code, refused[0].samples, refused[0].position),
+        ("type_conflict", 1, Some(1))
+    );
+    assert!(
+        refused[0].what.starts_with("electric,device=M1,site=S i_a=2.0 "),
+        "{}",
+        refused[0].what
+    );
+}
+
+#[test]
+fn a_sample_older_than_the_bucket_keeps_is_counted_not_retried() {
+    let influxd = Influxd::start();
+    let options = InfluxOptions { retention_days: Some(1), ..influxd.options("short") };
+    InfluxStore::open(options.clone(), Arc::new(Kept::default()) as _).unwrap().check().unwrap();
+    // The configuration has forgotten the retention, the bucket has not.
+    let options = InfluxOptions { retention_days: None, ..options };
+    let mut store = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
+    store.write(&batch(1, 0, 30)).unwrap();
+    assert_eq!(store.counts().dropped_by_retention, 30);
+    assert_eq!(store.position().unwrap().unwrap().position, 1);
+}
+
+fn batch(position: u64, from: i64, count: i64) -> StoreBatch {
+    let rows: Vec<Row> = (from..from + count).map(|n| one(DAY + n * 1_000, n as f64)).collect();
+    let blocks = vec![device("S", "M1", &["u_a"]).block(position, &rows)];
+    StoreBatch { up_to: Position { log_id: LOG, position }, blocks }
+}
+
+fn count(store: &dyn Store) -> usize {
+    let (site, device, quantity) = ("S".to_owned(), "M1".to_owned(), "u_a".to_owned());
+    let shape = Shape::Raw { limit: 100_000 };
+    let query = HistoryQuery { site, device, quantity, from: DAY, to: DAY + 24 * HOUR, shape };
+    match store.reader().query(&query).unwrap() {
+        HistoryAnswer::Samples(samples) => samples.rows.len(),
+        HistoryAnswer::Windows(_) => unreachable!(),
+    }
+}
+
+/// A store on a fake.
+struct Faked {
+    fake: Fake,
+    store: InfluxStore,
+    refused: Arc<Kept>,
+    _folder: tempfile::TempDir,
+}
+
+fn faked(script: impl FnMut(&[String]) -> Act + Send + 'static) -> Faked {
+    let fake = Fake::start(Box::new(script));
+    let folder = tempfile::tempdir().unwrap();
+    let refused = Arc::new(Kept::default());
+    let options = fake_options(&fake, folder.path());
+    let store = InfluxStore::open(options, Arc::clone(&refused) as _).unwrap();
+    Faked { fake, store, refused, _folder: folder }
+}
+
+fn fake_options(fake: &Fake, folder: &Path) -> InfluxOptions {
+    let token = Secret::new("t".to_owned());
+    let options = InfluxOptions::new(&fake.url, "o", "b", token, folder.join("cursor"));
+    InfluxOptions { timeout: Duration::from_secs(5), batch_lines: 64, ..options }
+}
+
+impl Faked {
+    /// Hands the batch over until it is taken; how often that was.
+    fn insist(&mut self, batch: &StoreBatch) -> usize {
+        for tries in 1..=TRIES {
+            match self.store.write(batch) {
+                Ok(()) => return tries,
+                Err(error) => assert_eq!(error.class(), Class::Retry, "{error}"),
+            }
+        }
+        panic!("not taken in {TRIES} tries");
+    }
+
+    fn refused(&self) -> Vec<(&'static str, String)> {
+        let refused = self.refused.0.lock().unwrap();
+        refused.iter().map(|r| (r.code, r.what.clone())).collect()
+    }
+}
+
+fn has(lines: &[String], numbers: &[&str]) -> bool {
+    lines.iter().any(|l| numbers.iter().any(|n| l.contains(&format!("u_a={n} "))))
+}
+
+fn line(n: i64) -> String {
+    format!("electric,device=M1,site=S u_a={n}.0 {}", DAY + n * 1_000)
+}
+
+#[test]
+fn one_bad_line_among_thousands_is_found_by_halves() {
+    let mut f = faked(|lines| match has(lines, &["37.0", "250.0"]) {
+        true => Act::Answer(400, "unable to parse"),
+        false => Act::Take,
+    });
+    assert_eq!(f.insist(&batch(1, 0, 300)), 1);
+    assert_eq!(f.fake.stored().len(), 298);
+    assert_eq!(f.refused(), [("unparsable", line(37)), ("unparsable", line(250))]);
+    assert!(f.fake.requests().len() < 5 + 2 * 13, "{:?}", f.fake.requests());
+    assert_eq!(f.store.position().unwrap().unwrap().position, 1);
+}
+
+#[test]
+fn nothing_but_bad_lines_stays_within_the_bound_and_ends() {
+    let mut f = faked(|_| Act::Answer(400, "unable to parse"));
+    let tries = f.insist(&batch(1, 0, 300));
+    assert!(tries > 1);
+    assert_eq!(f.refused().len(), 300);
+}
+
+#[test]
+fn a_request_that_is_too_large_is_halved_and_smaller_ones_follow() {
+    let mut f = faked(|lines| match lines.len() > 20 {
+        true => Act::Answer(413, "too large"),
+        false => Act::Take,
+    });
+    f.insist(&batch(1, 0, 300));
+    assert_eq!(f.fake.stored().len(), 300);
+    let before = f.fake.requests().len();
+    f.insist(&batch(2, 300, 300));
+    assert!(f.fake.requests()[before..].iter().all(|n| *n <= 20));
+    assert_eq!(f.refused(), []);
+}
+
+#[test]
+fn an_overloaded_database_is_left_alone_and_gets_each_line_once_it_answers() {
+    for status in [429, 503, 502] {
+        let mut n = 0;
+        let mut f = faked(move |_| {
+            n += 1;
+            if n % 2 == 1 { Act::Answer(status, "busy") } else { Act::Take }
+        });
+        let tries = f.insist(&batch(1, 0, 300));
+        assert!(tries > 1);
+        assert_eq!(f.fake.stored().len(), 300);
+        // What was taken is not sent again: five ranges, each refused at most once.
+        assert!(f.fake.requests().len() <= 10, "{:?}", f.fake.requests());
+    }
+}
+
+#[test]
+fn an_answer_lost_after_the_write_leads_to_the_same_bytes_again() {
+    let mut n = 0;
+    let mut f = faked(move |_| {
+        n += 1;
+        if n == 2 { Act::TakeAndBreak } else { Act::Take }
+    });
+    assert_eq!(f.insist(&batch(1, 0, 300)), 2);
+    let want: Vec<String> = (0..300).map(line).collect();
+    let mut stored = f.fake.stored();
+    stored.sort_by_key(|l| l.rsplit_once(' ').unwrap().1.to_owned());
+    assert_eq!(stored, want);
+    assert_eq!(f.refused(), []);
+}
+
+#[test]
+fn a_500_that_passes_is_waited_for() {
+    let mut n = 0;
+    let mut f = faked(move |_| {
+        n += 1;
+        if n < 3 { Act::Answer(500, "cache full") } else { Act::Take }
+    });
+    f.insist(&batch(1, 0, 300));
+    assert_eq!(f.fake.stored().len(), 300);
+    assert_eq!(f.refused(), []);
+}
+
+#[test]
+fn a_500_that_stays_while_small_writes_succeed_is_poison_and_set_aside() {
+    let mut f = faked(|lines| match has(lines, &["100.0"]) {
+        true => Act::Answer(500, "internal error"),
+        false => Act::Take,
+    });
+    let tries = f.insist(&batch(1, 0, 300));
+    assert!(tries >= 3);
+    assert_eq!(f.fake.stored().len(), 299);
+    assert_eq!(f.refused(), [("poison", line(100))]);
+}
+
+#[test]
+fn a_500_for_everything_is_never_poison() {
+    let mut f = faked(|_| Act::Answer(500, "no space left on device"));
+    for _ in 0..TRIES {
+        let error = f.store.write(&batch(1, 0, 300)).unwrap_err();
+        assert_eq!(error.class(), Class::Retry, "{error}");
+    }
+    assert_eq!(f.refused(), []);
+    assert_eq!(f.store.position().unwrap(), None);
+}
+
+#[test]
+fn a_refused_token_holds_the_batch_and_the_cursor() {
+    for status in [401, 403, 404] {
+        let mut n = 0;
+        let mut f = faked(move |_| {
+            n += 1;
+            if n < 3 { Act::Answer(status, "no") } else { Act::Take }
+        });
+        let error = f.store.write(&batch(1, 0, 30)).unwrap_err();
+        assert_eq!(error.class(), Class::Hold, "{error}");
+        assert_eq!(f.store.position().unwrap(), None);
+        f.store.write(&batch(1, 0, 30)).unwrap_err();
+        f.store.write(&batch(1, 0, 30)).unwrap();
+        assert_eq!(f.fake.stored().len(), 30);
+        assert_eq!(f.refused(), []);
+    }
+}
+
+#[test]
+fn a_crash_between_the_write_and_the_cursor_sends_the_same_lines_again() {
+    let mut f = faked(|_| Act::Take);
+    f.insist(&batch(1, 0, 100));
+    let folder = tempfile::tempdir().unwrap();
+    // A store that knows nothing of it: its cursor was not written.
+    let options = fake_options(&f.fake, folder.path());
+    let mut second = InfluxStore::open(options.clone(), Arc::new(Kept::default()) as _).unwrap();
+    assert_eq!(second.position().unwrap(), None);
+    second.write(&batch(1, 0, 100)).unwrap();
+    assert_eq!(f.fake.stored().len(), 100);
+    drop(second);
+    let third = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
+    assert_eq!(third.position().unwrap(), Some(Position { log_id: LOG, position: 1 }));
+}
