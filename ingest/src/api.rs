@@ -165,6 +165,7 @@ pub fn router(api: &Arc<Api>) -> Router {
     routes
         .layer(from_fn_with_state(Arc::clone(api), auth::same_origin))
         .with_state(Arc::clone(api))
+        .route("/healthz", axum::routing::get(async || "ok\n"))
         .fallback(console::serve)
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::new())

@@ -7,6 +7,7 @@ pub mod ack;
 pub mod alarms;
 pub mod api;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod journal;
 pub mod log;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use wire::key::Key;
 
 use crate::account::Scope;
+use crate::state::{State, StateError};
 
 pub mod county;
 pub mod fact;
@@ -251,6 +252,19 @@ impl Registrar {
     #[must_use]
     pub fn current(&self) -> Arc<Registry> {
         self.current.load_full()
+    }
+
+    /// Loads the registry again if the database has a newer one: another process may have changed it. Cheap when not.
+    ///
+    /// # Errors
+    /// When the database cannot be read; the snapshot stays as it was.
+    pub async fn refresh(&self, state: &State) -> Result<bool, StateError> {
+        let now = self.current();
+        if state.registry_revisions().await? == (now.revision, now.fact_revision) {
+            return Ok(false);
+        }
+        self.replace(state.load_registry().await?);
+        Ok(true)
     }
 
     /// Puts a newer snapshot in place; an older one is dropped, so that two reloads may overtake each other.

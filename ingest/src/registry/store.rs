@@ -136,6 +136,16 @@ impl State {
         })
     }
 
+    /// Revisions of the registry and of the facts, to see whether a snapshot is still the newest.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn registry_revisions(&self) -> Result<(u64, u64), StateError> {
+        let registry = count(self.reader(), REGISTRY_REVISION).await?;
+        let facts = count(self.reader(), FACT_REVISION).await?;
+        Ok((registry.cast_unsigned(), facts.cast_unsigned()))
+    }
+
     /// Applies a checked seed; applying it again changes nothing. A device that the file names no more is removed (its
     /// history stays); gateways and facts are never removed by a file.
     ///

@@ -242,6 +242,10 @@ async fn registrar_never_goes_back() {
     with_order(&state).await;
     registrar.replace(state.load_registry().await.unwrap());
     registrar.replace(empty);
+    assert!(!registrar.refresh(&state).await.unwrap(), "nothing new");
+    state.add_gateway("xgll-gw1", "xgll-fesi", false, "cli", NOW).await.unwrap();
+    assert!(registrar.refresh(&state).await.unwrap(), "changed by another process");
+    assert!(registrar.current().gateway("xgll-gw1").unwrap().key.is_some());
     assert!(registrar.current().site("xgll-fesi").is_some());
 }
 
