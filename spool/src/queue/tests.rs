@@ -194,7 +194,7 @@ fn block_larger_than_the_bound_is_refused_with_the_spool_intact() {
     let dir = TempDir::new().unwrap();
     let (mut spool, _) = open(dir.path());
     spool.begin_epoch(1).unwrap();
-    let huge = vec![0; BOUND as usize + 1];
+    let huge = vec![0; usize::try_from(BOUND).unwrap() + 1];
     assert!(matches!(
         spool.append(&[new(1, 1, &huge, 1)], &KeySet::new()),
         Err(Error::Full { .. })
