@@ -9,11 +9,16 @@
 //! channel of `reading`; the northbound half begins there. No code here can write to a field device.
 
 pub mod bus;
+pub mod clock;
 pub mod commission;
 pub mod config;
 pub mod decode;
+pub mod epoch;
 pub mod plan;
 pub mod profile;
 pub mod reading;
 pub mod schedule;
+pub mod seal;
 pub mod shutdown;
+pub mod state;
+pub mod uplink;
