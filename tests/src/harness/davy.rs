@@ -251,12 +251,12 @@ fn config(folder: &Path, broker: &str, port: u16, store: &Store) -> Result<Strin
         Store::Influx(url) | Store::Sink(url) => {
             std::fs::write(folder.join("influx.token"), TOKEN)?;
             format!(
-                "kind = \"influxdb\"\nurl = {url:?}\norg = {ORG:?}\nbucket = {BUCKET:?}\ntoken_file = \"influx.token\"\n"
+                "kind = \"influx\"\nurl = {url:?}\norg = {ORG:?}\nbucket = {BUCKET:?}\ntoken_file = \"influx.token\"\n"
             )
         }
     };
     Ok(format!(
-        "data_dir = \"data\"\n\n[broker]\nurl = \"mqtt://{broker}\"\n\n[http]\nlisten = \"127.0.0.1:{port}\"\n\n\
+        "[ingest]\nstate_dir = \"data\"\n\n[broker]\nurl = \"mqtt://{broker}\"\n\n[http]\nlisten = \"127.0.0.1:{port}\"\n\n\
          [store]\n{store}"
     ))
 }
