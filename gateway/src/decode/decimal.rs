@@ -3,8 +3,6 @@
 //! Used by `decode.rs` and by the profile reader. No float arithmetic happens before the last step and no platform
 //! `libm` is called, so the same registers give the same bits on every machine.
 
-use std::fmt::Write as _;
-
 /// mantissa × 10^exponent, exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decimal {
@@ -39,15 +37,14 @@ impl Decimal {
         Self { mantissa: number, exponent: 0 }
     }
 
-    /// The shortest decimal that reads back as this float32; `None` where it is no number.
+    /// The shortest decimal that reads back as this float32, the same as [`wire::shortest_f32`]; `None` where it is
+    /// no number.
     #[must_use]
     pub fn shortest_f32(number: f32) -> Option<Self> {
         if !number.is_finite() {
             return None;
         }
-        let mut digits = Digits::default();
-        write!(digits, "{number:e}").ok()?;
-        Self::parse(digits.as_str())
+        Self::parse(ryu::Buffer::new().format_finite(number))
     }
 
     /// Reads `-12.5`, `0.001`, `1e-3`; `None` where it is no decimal or has more than 30 digits.
@@ -171,26 +168,4 @@ impl Factor {
 
 fn gcd(a: i128, b: i128) -> i128 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Room for the digits of one float32, so that decoding allocates nothing.
-#[derive(Default)]
-struct Digits {
-    bytes: [u8; 24],
-    len: usize,
-}
-
-impl Digits {
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or("")
-    }
-}
-
-impl std::fmt::Write for Digits {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(std::fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len += text.len();
-        Ok(())
-    }
 }

@@ -49,6 +49,8 @@ fn every_kind_decodes_in_every_order() {
     good(Kind::I64, &[0xFFFF; 4], -1.0);
     good(Kind::F32, &[0x4366, 0x3333], 230.2);
     good(Kind::F32, &[0x8000, 0], 0.0);
+    // Half way between two shortest decimals (…81.25): the even one, as everywhere else in the product.
+    good(Kind::F32, &[0xCA69, 0xF3E5], -3_833_081.2);
     good(Kind::Bit(3), &[0x0008], 1.0);
     good(Kind::Bit(3), &[0xFFF7], 0.0);
     let low_first = Point { low_word_first: true, ..point(Kind::F32, 0) };

@@ -1,0 +1,65 @@
+//! The program as a person meets it: exit codes, and what is printed for a good and for a broken file.
+
+use std::process::{Command, Output};
+
+const EXAMPLE: &str = include_str!("../gateway.example.toml");
+
+fn run(arguments: &[&str], text: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
+    Command::new(env!("CARGO_BIN_EXE_davy-gateway"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts")
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn check_prints_the_plan_and_the_load_of_a_good_file() {
+    let output = run(&["check"], EXAMPLE);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in
+        ["switchroom", "tank-farm", " %", "eastron-sdm630", "u_a", "decode tests", "unofficial"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn check_lists_all_problems_of_a_broken_file_and_exits_64() {
+    let broken = EXAMPLE.replace("unit = 1 ", "unit = 1000 ").replace("flush_ms", "flash_ms");
+    let output = run(&["check"], &broken);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(text.contains("did you mean flush_ms?"), "{text}");
+    assert!(text.contains("2 problem(s)"), "{text}");
+}
+
+#[test]
+fn check_refuses_a_bus_that_cannot_keep_its_periods() {
+    let slow = EXAMPLE.replace("# line_baud = 9600  ", "line_baud = 1200 ");
+    let output = run(&["check"], &slow);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(text.contains("overloaded"), "{text}");
+}
+
+#[test]
+fn a_missing_file_is_said_plainly() {
+    let output = run(&["check", "--config", "nowhere.toml"], EXAMPLE);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(printed(&output).contains("nowhere.toml"));
+}
+
+#[test]
+fn help_teaches_the_first_steps() {
+    let text = printed(&run(&["--help"], EXAMPLE));
+    for part in ["check", "read", "davy-ingest gateway add", "gateway.example.toml"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
