@@ -9,6 +9,7 @@ pub mod api;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod evaluate;
 pub mod journal;
 pub mod log;
 pub mod quarantine;

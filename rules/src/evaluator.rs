@@ -34,8 +34,8 @@ pub use order::{
 };
 pub use output::{DutyEvent, Output, Page, Reason};
 pub use record::{
-    BlockClock, BlockKey, BlockRecord, Record, Reread, RereadError, Row, SERIES_MAX, SeriesTable,
-    Span,
+    BlockClock, BlockKey, BlockRecord, FactRecord, Record, Reread, RereadError, Row, SERIES_MAX,
+    SeriesTable, Span,
 };
 pub use step::{Ms, Step, Turn, Verdict};
 
@@ -124,7 +124,11 @@ impl<S: Step> Evaluator<S> {
                 self.order.declare(&spans);
                 self.settle_without_block(reread, out);
             }
-            Record::Fact { fact, at, revision } => self.fact(fact, at, revision, out),
+            Record::Facts(facts) => {
+                for FactRecord { fact, at, revision } in facts {
+                    self.fact(fact, at, revision, out);
+                }
+            }
             Record::Start { at } => {
                 self.started_at = at;
                 self.now = at;
@@ -148,6 +152,12 @@ impl<S: Step> Evaluator<S> {
     #[must_use]
     pub fn settled(&self) -> &S {
         &self.settled.engine
+    }
+
+    /// The newest block that the live lane has met.
+    #[must_use]
+    pub fn head(&self) -> Option<BlockKey> {
+        self.live_key
     }
 
     /// Position of the last record that was taken.
@@ -393,7 +403,8 @@ impl<S: Step> Evaluator<S> {
         for turn in turns {
             let at = Moment { now, sample_at: turn.time() };
             // A look ahead is made anew after a restart or a fact and then finds the same again.
-            if !self.looked.contains(&turn.key()) {
+            // And that a gateway is not heard says nothing about its devices.
+            if !turn.is_silence() && !self.looked.contains(&turn.key()) {
                 self.looked.push(turn.key());
                 self.duty.live(turn, By::Tick, at, out);
             }

@@ -31,18 +31,31 @@ impl State {
         &self,
         batch: EvaluationBatch,
     ) -> Result<Vec<AlarmChange>, StateError> {
+        self.apply_evaluations(&[batch]).await
+    }
+
+    /// As [`State::apply_evaluation`], for the evaluators of many gateways in one transaction.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing of any batch is.
+    pub async fn apply_evaluations(
+        &self,
+        batches: &[EvaluationBatch],
+    ) -> Result<Vec<AlarmChange>, StateError> {
         let tx = self.begin().await?;
-        for verdict in &batch.verdicts {
-            write_verdict(&tx, verdict).await?;
-        }
         let mut changes = Vec::new();
-        for event in &batch.duty {
-            changes.extend(apply_event(&tx, event).await?);
+        for batch in batches {
+            for verdict in &batch.verdicts {
+                write_verdict(&tx, verdict).await?;
+            }
+            for event in &batch.duty {
+                changes.extend(apply_event(&tx, event).await?);
+            }
+            if let Some(snapshot) = &batch.snapshot {
+                keep_snapshot(&tx, &batch.evaluator, snapshot.clone(), batch.recorded_at).await?;
+            }
+            move_cursor(&tx, &batch.evaluator, batch.position, batch.recorded_at).await?;
         }
-        if let Some(snapshot) = batch.snapshot {
-            keep_snapshot(&tx, &batch.evaluator, snapshot, batch.recorded_at).await?;
-        }
-        move_cursor(&tx, &batch.evaluator, batch.position, batch.recorded_at).await?;
         tx.commit().await.during("committing an evaluation")?;
         Ok(changes)
     }
@@ -121,10 +134,11 @@ async fn apply_turn(
 ) -> Result<Option<AlarmChange>, StateError> {
     let transition = turn.transition;
     let key = transition.key().to_string();
-    if is_known(tx, &key).await? {
-        return Ok(None);
-    }
+    let is_known_already = is_known(tx, &key).await?;
     let current = current_occurrence(tx, transition).await?;
+    if is_known_already {
+        return page_at_head(tx, current, &turn, &key).await;
+    }
     let Some(applied) = change(tx, current, &turn).await? else { return Ok(None) };
     let may_page = turn.page.pages() && !transition.is_suppressed();
     let pages = applied.asks && may_page && applied.occurrence.needs_ack;
@@ -141,6 +155,41 @@ async fn apply_turn(
         write_outbox(tx, &applied.occurrence, &turn).await?;
     }
     Ok(Some(AlarmChange { kind: applied.kind, occurrence: applied.occurrence, pages }))
+}
+
+/// A transition that was listed silently as history still holds now that the gateway's data has reached the present: the
+/// evaluator says it again, this time as a page. Anything else that is said again changes nothing.
+async fn page_at_head(
+    tx: &DatabaseTransaction,
+    current: Option<Occurrence>,
+    turn: &Turn<'_>,
+    key: &str,
+) -> Result<Option<AlarmChange>, StateError> {
+    let head = format!("head:{key}");
+    let Some(mut current) = current.filter(|current| current.active) else { return Ok(None) };
+    let is_the_same = current.body == to_body(turn.transition);
+    let was_paged =
+        current.page == Page::Paged.as_str() || current.page == Page::Recovered.as_str();
+    let may_page = turn.page.pages() && !turn.transition.is_suppressed();
+    if !is_the_same || was_paged || !may_page || is_known(tx, &head).await? {
+        return Ok(None);
+    }
+    turn.page.as_str().clone_into(&mut current.page);
+    let occurrence = save(tx, current).await?;
+    let line = DutyLine {
+        key: head,
+        kind: turn.transition.kind.name(),
+        at: turn.decided_at,
+        event_time: turn.transition.t,
+        comment: None,
+        body: to_body(turn.transition),
+    };
+    write_duty(tx, &occurrence, line).await?;
+    let pages = occurrence.needs_ack;
+    if pages {
+        write_outbox(tx, &occurrence, turn).await?;
+    }
+    Ok(Some(AlarmChange { kind: turn.transition.kind.name(), occurrence, pages }))
 }
 
 /// Whether the duty journal has this event already.

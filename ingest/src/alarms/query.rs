@@ -128,6 +128,43 @@ impl State {
             .collect()
     }
 
+    /// The verdict journal as text, `gateway TAB key TAB body`, in the order of gateway, segment, time and key: what
+    /// [`crate::evaluate::replay`] makes of the log must be the same bytes.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn verdict_lines(&self) -> Result<Vec<String>, StateError> {
+        let mut lines = Vec::new();
+        let mut after = 0;
+        loop {
+            let rows = verdict::Entity::find()
+                .filter(verdict::Column::Seq.gt(after))
+                .order_by_asc(verdict::Column::Seq)
+                .limit(PAGE_MAX)
+                .all(self.reader())
+                .await
+                .during("reading the verdict journal")?;
+            let Some(last) = rows.last() else { break };
+            after = last.seq;
+            lines.extend(rows.into_iter().map(|row| {
+                let line = format!("{}\t{}\t{}", row.gateway, row.key, row.body);
+                (row.gateway, row.segment, row.t, row.key, line)
+            }));
+        }
+        lines.sort();
+        Ok(lines.into_iter().map(|line| line.4).collect())
+    }
+
+    /// Names of the evaluators that have a snapshot.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn evaluators(&self) -> Result<Vec<String>, StateError> {
+        use crate::state::entity::progress::cursor;
+        let rows = cursor::Entity::find().all(self.reader()).await.during("reading cursors")?;
+        Ok(rows.into_iter().map(|row| row.name).collect())
+    }
+
     /// How many occurrences are active, whatever their number.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::Engine;
 use crate::evaluator::step::{Step, Turn, Verdict};
 use crate::fact::Fact;
 use crate::series::{Ms, Quality, SeriesKey};
+use crate::test::Test;
 use crate::transition::{Scope, Transition, TransitionKey, TransitionKind};
 
 impl Verdict for Transition {
@@ -37,6 +38,10 @@ impl Verdict for Transition {
 
     fn segment(&self) -> u32 {
         self.segment
+    }
+
+    fn is_silence(&self) -> bool {
+        matches!(self.evidence.test, Test::Silent { .. })
     }
 
     fn is_suppressed(&self) -> bool {

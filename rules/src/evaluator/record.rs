@@ -100,6 +100,17 @@ impl<Q> BlockRecord<Q> {
     }
 }
 
+/// One revision of a fact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactRecord<F> {
+    /// What it says.
+    pub fact: F,
+    /// max(valid from, recorded at), ms.
+    pub at: Ms,
+    /// Its number in the centre's count of fact revisions.
+    pub revision: u64,
+}
+
 /// One record of the log, of one gateway or of the centre as a whole.
 #[derive(Debug, Clone)]
 pub enum Record<S: Step> {
@@ -114,15 +125,8 @@ pub enum Record<S: Step> {
     },
     /// The centre closed holes that the gateway no longer holds.
     Gone(Vec<Span>),
-    /// A fact was recorded.
-    Fact {
-        /// What it says.
-        fact: S::Fact,
-        /// max(valid from, recorded at), ms.
-        at: Ms,
-        /// Its number in the centre's count of fact revisions.
-        revision: u64,
-    },
+    /// Facts became known to the gateway's rules, in the order of their revisions.
+    Facts(Vec<FactRecord<S::Fact>>),
     /// The centre started.
     Start {
         /// When, ms.

@@ -61,6 +61,9 @@ pub trait Verdict: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     fn time(&self) -> Ms;
     /// Number of the time segment: times compare only within one, and later segments have greater numbers.
     fn segment(&self) -> u32;
+    /// Whether it says only that a device gives no data. A look ahead of the newest block does not tell it: that a gateway
+    /// is not heard is judged by the centre, and says nothing about its devices.
+    fn is_silence(&self) -> bool;
     /// Whether approved work or a calibration keeps it from paging.
     fn is_suppressed(&self) -> bool;
 }

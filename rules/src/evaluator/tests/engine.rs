@@ -47,6 +47,9 @@ impl Verdict for Move {
     fn segment(&self) -> u32 {
         self.segment
     }
+    fn is_silence(&self) -> bool {
+        self.rule.starts_with("silent")
+    }
     fn is_suppressed(&self) -> bool {
         false
     }

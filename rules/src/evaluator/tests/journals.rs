@@ -94,8 +94,8 @@ fn in_chain_order(life: &Life, log: &[Record<Small>], said: &Said) -> Vec<Record
     let mut ordered = Vec::new();
     let facts = |before: Option<BlockKey>, ordered: &mut Vec<Record<Small>>| {
         for record in log {
-            if let Record::Fact { revision, .. } = record
-                && places.get(revision) == Some(&before)
+            if let Record::Facts(facts) = record
+                && places.get(&facts[0].revision) == Some(&before)
             {
                 ordered.push(record.clone());
             }
@@ -215,7 +215,7 @@ fn duty_staff_see_what_stands_and_history_pages_nobody() {
         // Without the ticks at the end, in which everything goes silent.
         while matches!(
             log.last(),
-            Some(Record::Tick { .. } | Record::Start { .. } | Record::Fact { .. })
+            Some(Record::Tick { .. } | Record::Start { .. } | Record::Facts(_))
         ) {
             log.pop();
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::engine::Small;
 use crate::evaluator::{
-    BlockClock, BlockKey, BlockRecord, Evaluator, Limits, Ms, Output, Record, Reread, RereadError,
-    Row, SeriesTable, Span,
+    BlockClock, BlockKey, BlockRecord, Evaluator, FactRecord, Limits, Ms, Output, Record, Reread,
+    RereadError, Row, SeriesTable, Span,
 };
 
 pub(super) type Block = BlockRecord<()>;
@@ -278,7 +278,8 @@ pub(super) fn log(dice: &mut Dice, life: &Life, how: &Arrivals) -> Vec<Record<Sm
         }
         if how.facts && dice.one_in(100) {
             let at = now - dice.from(&[0, 0, 1_000, 3_000]);
-            log.push(Record::Fact { fact: dice.one_in(2), at, revision: log.len() as u64 });
+            let revision = log.len() as u64;
+            log.push(Record::Facts(vec![FactRecord { fact: dice.one_in(2), at, revision }]));
         }
         log.push(Record::Tick { at: now });
         now += 1_000;

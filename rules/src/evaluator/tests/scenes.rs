@@ -3,8 +3,8 @@
 use super::engine::{Move, SILENT_MS, Small};
 use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
 use crate::evaluator::{
-    BlockClock, BlockKey, DutyEvent, Evaluator, Limits, Ms, Output, PAGE_HORIZON_MS, Page, Reason,
-    Record, Row, Span,
+    BlockClock, BlockKey, DutyEvent, Evaluator, FactRecord, Limits, Ms, Output, PAGE_HORIZON_MS,
+    Page, Reason, Record, Row, Span,
 };
 
 const BASE: Ms = 1_700_000_000_000;
@@ -207,23 +207,38 @@ fn a_later_contradicting_verdict_amends_and_does_not_page() {
     assert!(verdicts(&scene.said).is_empty());
 }
 
-// The gateway goes silent: staleness counts from the receive time of its newest block, and from the start of the
-// centre where that is later.
+// The centre was down for an hour, and the link with it: a delay goes on from the start of the centre, not from the
+// receive time of the newest block, and what it leads to is history by then.
 #[test]
-fn silence_counts_from_the_later_of_receive_time_and_start() {
+fn time_goes_on_from_the_later_of_receive_time_and_start() {
     let mut scene = Scene::new();
-    let delay = 7_000;
-    scene.block(0, 5.0, at(0) + delay);
+    scene.block(0, 60.0, at(0));
     scene.take(Record::Start { at: at(3_600) });
-    let until = 3_600 + SILENT_MS / 1_000;
-    for second in 3_600..until {
+    for second in 3_600..=3_622 {
+        scene.tick(at(second));
+        assert!(scene.duty().is_empty());
+    }
+    scene.tick(at(3_623));
+    assert_eq!(scene.duty(), [(true, Page::LateUnsigned, 20)]);
+}
+
+// The gateway is not heard: that says nothing about its devices. A device without samples in the blocks of a gateway
+// that is heard is silent.
+#[test]
+fn silence_of_a_device_is_judged_by_blocks_alone() {
+    let mut scene = Scene::new();
+    let mut first = block(1, 0, 5.0, at(0));
+    first.rows.push(Row { series: 1, t: at(0), value: 1.0, quality: () });
+    scene.take(Record::Block(Box::new(first)));
+    for second in 1..100 {
         scene.tick(at(second));
     }
-    assert!(scene.turns("silent-0").is_empty(), "the centre was down, not the sensor");
-    for second in until..until + 5 {
-        scene.tick(at(second));
+    assert!(scene.turns("silent-0").is_empty() && scene.turns("silent-1").is_empty());
+    for second in 1..100 {
+        scene.block(second, 5.0, at(second));
     }
-    assert_eq!(scene.turns("silent-0").len(), 1);
+    let silent = scene.turns("silent-1");
+    assert_eq!((silent.len(), silent[0].0.t), (1, at(SILENT_MS / 1_000)));
 }
 
 // The centre was down; the newest block comes first and has no sample of `b`, whose samples are on their way.
@@ -342,7 +357,7 @@ fn a_fact_takes_effect_from_where_the_settled_evaluator_met_it() {
     for second in 0..60 {
         scene.block(second, 20.0, at(second));
     }
-    scene.take(Record::Fact { fact: true, at: at(-3_600), revision: 7 });
+    scene.take(Record::Facts(vec![FactRecord { fact: true, at: at(-3_600), revision: 7 }]));
     assert_eq!(
         scene.said,
         [Output::Placed { revision: 7, before: Some(BlockKey { epoch: 1, seq: 61 }) }]

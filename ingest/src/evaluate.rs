@@ -1,0 +1,29 @@
+//! The evaluator cursor: from the durable log to alarms.
+//!
+//! ```text
+//! spool::Log ──► Cursor ──► Centre: one rules::Evaluator per gateway ──► State::apply_evaluations
+//!                  │ position, snapshots                                   alarms, journals, outbox, positions
+//!                  └─ Board: rule states, progress, what the log must keep   in one transaction
+//! ```
+//!
+//! `davy-ingest run` gives it its own thread. It waits for nobody: a store that is down, a console or a notification
+//! never delay it. All it decides follows from the log's records; time reaches it as records too.
+
+pub mod apply;
+pub mod board;
+pub mod centre;
+mod convert;
+pub mod cursor;
+pub mod engines;
+mod known;
+pub mod replay;
+pub mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub use board::Board;
+pub use centre::{Centre, GATEWAYS_MAX, Said, TakeError};
+pub use cursor::{Cursor, CursorError, SNAPSHOT_INTERVAL_MS};
+pub use engines::{CatalogueEngines, EngineStep, Engines};
+pub use replay::verdict_journal_of;

@@ -1,0 +1,76 @@
+//! From what evaluators say to what the state database takes.
+
+use rules::evaluator::{DutyEvent, Output, Page};
+use rules::{Severity, Transition};
+
+use super::centre::Said;
+use crate::alarms;
+use crate::state::{Position, Snapshot};
+
+/// What one gateway's evaluator said since the last application.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) verdicts: Vec<alarms::Verdict>,
+    pub(super) duty: Vec<alarms::DutyEvent>,
+}
+
+impl Pending {
+    /// Takes one output; gives back what is neither verdict nor duty.
+    pub(super) fn take(&mut self, said: Said) -> Option<Said> {
+        match said.output {
+            Output::Verdict(transition) => {
+                self.verdicts.push(alarms::Verdict { gateway: said.gateway, transition });
+                None
+            }
+            Output::Duty(event) => {
+                self.duty.push(duty(event));
+                None
+            }
+            _ => Some(said),
+        }
+    }
+
+    /// As the state database takes it.
+    pub(super) fn into_batch(
+        self,
+        evaluator: String,
+        position: Position,
+        recorded_at: i64,
+        snapshot: Option<Snapshot>,
+    ) -> alarms::EvaluationBatch {
+        let Self { verdicts, duty } = self;
+        alarms::EvaluationBatch { evaluator, position, recorded_at, verdicts, duty, snapshot }
+    }
+}
+
+fn duty(event: DutyEvent<Transition>) -> alarms::DutyEvent {
+    match event {
+        DutyEvent::Turn { transition, page, sample_at, decided_at } => alarms::DutyEvent::Turn {
+            needs_ack: needs_ack(&transition),
+            transition: Box::new(transition),
+            page: page_of(page),
+            sample_at,
+            decided_at,
+        },
+        DutyEvent::Amend { was, is, standing, decided_at } => alarms::DutyEvent::Amend {
+            was: Box::new(was),
+            is: is.map(Box::new),
+            standing: standing.map(Box::new),
+            decided_at,
+        },
+    }
+}
+
+/// 蓝 is listed and counted; nobody signs it (design §8).
+fn needs_ack(transition: &Transition) -> bool {
+    transition.level != Severity::Blue
+}
+
+fn page_of(page: Page) -> alarms::Page {
+    match page {
+        Page::Page => alarms::Page::Paged,
+        Page::Recovered => alarms::Page::Recovered,
+        Page::LateUnsigned => alarms::Page::LateUnsigned,
+        Page::Silent(_) => alarms::Page::Silent,
+    }
+}

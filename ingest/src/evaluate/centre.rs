@@ -1,0 +1,357 @@
+//! All evaluators of the centre, fed from the log: one per gateway, each a pure function of its records.
+//!
+//! Called by the cursor, by the replay and by tests with records in log order. It does no I/O of its own but reading
+//! waiting blocks again, and knows no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rules::evaluator::{
+    BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Progress, Reason, Record, Reread,
+    RereadError, SeriesTable, Span, Verdict as _,
+};
+use rules::{Catalogue, Fact, GatewayMonitor, Quality, RuleState, Transition};
+use serde::{Deserialize, Serialize};
+use spool::{Entry, LogReader};
+
+use super::convert::Converter;
+use super::engines::Engines;
+use super::known::{Known, is_on, model_of, record};
+use crate::log::decode::{DecodeBlockError, Decoder};
+use crate::log::record::{CentreRecord, RecordError, kind};
+
+/// Most gateways that one centre evaluates; blocks of further ones are stored, not evaluated.
+pub const GATEWAYS_MAX: usize = 16_384;
+
+/// Why a record was not taken. The evaluators are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// A block cannot be handed over.
+    #[error("a block of the log was not evaluated")]
+    Block(#[source] DecodeBlockError),
+    /// Another record cannot be understood.
+    #[error("a record of the log was not evaluated")]
+    Record(#[source] RecordError),
+}
+
+impl TakeError {
+    /// Whether the same record may be taken at another try.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Block(error) if error.is_transient())
+    }
+}
+
+/// What the evaluator of a gateway said about one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// The gateway.
+    pub gateway: String,
+    /// What was said.
+    pub output: Output<Transition>,
+}
+
+/// One gateway's evaluator with what it needs to be fed.
+#[derive(Debug)]
+pub(super) struct Fed<E: Engines> {
+    pub(super) evaluator: Evaluator<E::Engine>,
+    pub(super) sites: BTreeSet<String>,
+    converter: Converter,
+}
+
+/// What the centre itself knows beside its gateways' evaluators, up to a position of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Own {
+    pub(super) position: u64,
+    pub(super) known: Known,
+    /// Gateways that send nothing (R41): judged on receive time, never part of the verdict journal.
+    pub(super) monitor: GatewayMonitor,
+}
+
+impl Own {
+    fn new(catalogue: &Catalogue) -> Self {
+        let monitor = GatewayMonitor::new(catalogue, &[], 0);
+        Self { position: 0, known: Known::default(), monitor }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Centre<E: Engines> {
+    engines: E,
+    limits: Limits,
+    decoder: Decoder,
+    pub(super) own: Own,
+    pub(super) gateways: BTreeMap<String, Fed<E>>,
+}
+
+impl<E: Engines> Centre<E> {
+    /// Begins before the first record.
+    #[must_use]
+    pub fn new(engines: E, limits: Limits) -> Self {
+        Self {
+            own: Own::new(engines.catalogue()),
+            engines,
+            limits,
+            decoder: Decoder::default(),
+            gateways: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the next record of the log and says what follows from it.
+    ///
+    /// # Errors
+    /// [`TakeError`]; one that is not transient means that the record can never be taken.
+    pub fn take(
+        &mut self,
+        record: &spool::Record,
+        log: &LogReader,
+        out: &mut Vec<Said>,
+    ) -> Result<(), TakeError> {
+        let position = record.position;
+        let is_new = position > self.own.position;
+        if is_new && record.kind == kind::BLOCK {
+            let mut turns = Vec::new();
+            self.own.monitor.received(&record.gateway, record.received_at, &mut turns);
+            out.extend(turns.into_iter().map(|turn| told(turn, record.received_at)));
+        }
+        self.take_any(record, log, is_new, out)?;
+        if is_new {
+            self.own.position = position;
+        }
+        Ok(())
+    }
+
+    fn take_any(
+        &mut self,
+        record: &spool::Record,
+        log: &LogReader,
+        is_new: bool,
+        out: &mut Vec<Said>,
+    ) -> Result<(), TakeError> {
+        let (position, at) = (record.position, record.received_at);
+        if record.kind == kind::BLOCK {
+            return self.take_block(record, log, out);
+        }
+        match CentreRecord::decode(record).map_err(TakeError::Record)? {
+            CentreRecord::Chain { epoch, last, .. } => {
+                self.feed(&record.gateway, position, log, out, |_| Record::Chain { epoch, last });
+            }
+            CentreRecord::Gone(gone) => {
+                let spans = gone.iter().map(|gone| Span {
+                    epoch: gone.epoch,
+                    from: gone.from,
+                    to: gone.to,
+                });
+                let spans = spans.collect();
+                self.feed(&record.gateway, position, log, out, |_| Record::Gone(spans));
+            }
+            CentreRecord::Fact(fact) => self.take_fact(position, at, &fact, is_new, log, out),
+            CentreRecord::Tick => {
+                if is_new {
+                    let mut turns = Vec::new();
+                    self.own.monitor.tick(at, &mut turns);
+                    out.extend(turns.into_iter().map(|turn| told(turn, at)));
+                }
+                self.feed_all(position, log, out, || Record::Tick { at });
+            }
+            CentreRecord::Start { .. } => {
+                if is_new {
+                    self.own.monitor.started(at);
+                }
+                self.feed_all(position, log, out, || Record::Start { at });
+            }
+            CentreRecord::Presence { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// State of every rule at a gateway.
+    #[must_use]
+    pub fn states(&self, gateway: &str) -> Vec<RuleState> {
+        let fed = self.gateways.get(gateway);
+        fed.map(|fed| self.engines.states(fed.evaluator.live())).unwrap_or_default()
+    }
+
+    /// How far each gateway's evaluator is.
+    pub fn progress(&self) -> impl Iterator<Item = (&str, Progress)> {
+        self.gateways.iter().map(|(name, fed)| (name.as_str(), fed.evaluator.progress()))
+    }
+
+    /// Positions of records that evaluators still need, besides those after their snapshots.
+    pub fn needed(&self) -> impl Iterator<Item = u64> {
+        self.gateways.values().flat_map(|fed| fed.evaluator.needed())
+    }
+
+    /// Begins again before the first record.
+    pub(super) fn forget(&mut self) {
+        self.own = Own::new(self.engines.catalogue());
+        self.gateways.clear();
+    }
+
+    pub(super) fn engines(&self) -> &E {
+        &self.engines
+    }
+
+    /// Puts an evaluator back as a snapshot had it.
+    pub(super) fn restore(&mut self, gateway: &str, evaluator: Evaluator<E::Engine>) {
+        let sites = self.own.known.sites_of(gateway, evaluator.position() + 1);
+        let sites = sites.into_iter().map(|model| model.site).collect();
+        let fed = Fed { evaluator, sites, converter: Converter::default() };
+        self.gateways.insert(gateway.to_owned(), fed);
+    }
+
+    fn take_block(
+        &mut self,
+        record: &spool::Record,
+        log: &LogReader,
+        out: &mut Vec<Said>,
+    ) -> Result<(), TakeError> {
+        let position = record.position;
+        if self
+            .gateways
+            .get(&record.gateway)
+            .is_some_and(|fed| position <= fed.evaluator.position())
+        {
+            return Ok(());
+        }
+        let decoded = self.decoder.decode(record, log).map_err(TakeError::Block)?;
+        self.feed(&record.gateway, position, log, out, |fed| {
+            Record::Block(Box::new(fed.converter.block(&decoded, fed.evaluator.series())))
+        });
+        Ok(())
+    }
+
+    /// A fact reaches every gateway that the site has, or had, devices on.
+    fn take_fact(
+        &mut self,
+        position: u64,
+        at: i64,
+        fact: &Fact,
+        is_new: bool,
+        log: &LogReader,
+        out: &mut Vec<Said>,
+    ) {
+        // Each start of the centre may log a fact again: only the first counts.
+        let is_first = if is_new {
+            self.own.known.take(position, fact)
+        } else {
+            self.own.known.is_first(position, fact)
+        };
+        if !is_first {
+            return;
+        }
+        if is_new && model_of(fact).is_some() {
+            let mut monitor =
+                GatewayMonitor::new(self.engines.catalogue(), &self.own.known.sites(), at);
+            monitor.carry(&self.own.monitor);
+            self.own.monitor = monitor;
+        }
+        for gateway in self.own.known.gateways_of(fact, position) {
+            let Some(fed) = self.gateways.get_mut(&gateway) else { continue };
+            let is_new = position > fed.evaluator.position()
+                && model_of(fact).is_some_and(|model| is_on(model, &gateway))
+                && fed.sites.insert(fact.site.clone());
+            let mut facts = vec![record(fact)];
+            if is_new {
+                let site = BTreeSet::from([fact.site.clone()]);
+                facts.extend(self.own.known.facts_of(&site, position));
+            }
+            self.feed(&gateway, position, log, out, |_| Record::Facts(facts));
+        }
+    }
+
+    fn feed_all(
+        &mut self,
+        position: u64,
+        log: &LogReader,
+        out: &mut Vec<Said>,
+        record: impl Fn() -> Record<E::Engine>,
+    ) {
+        let mut said = Vec::new();
+        for (gateway, fed) in &mut self.gateways {
+            let mut again =
+                Again { log, decoder: &mut self.decoder, converter: &mut fed.converter };
+            fed.evaluator.record(position, record(), &mut again, &mut said);
+            out.extend(said.drain(..).map(|output| Said { gateway: gateway.clone(), output }));
+        }
+    }
+
+    fn feed(
+        &mut self,
+        gateway: &str,
+        position: u64,
+        log: &LogReader,
+        out: &mut Vec<Said>,
+        record: impl FnOnce(&mut Fed<E>) -> Record<E::Engine>,
+    ) {
+        if !self.gateways.contains_key(gateway) && !self.begin(gateway, position, log, out) {
+            return;
+        }
+        let Some(fed) = self.gateways.get_mut(gateway) else { return };
+        let record = record(fed);
+        let mut said = Vec::new();
+        let mut again = Again { log, decoder: &mut self.decoder, converter: &mut fed.converter };
+        fed.evaluator.record(position, record, &mut again, &mut said);
+        out.extend(said.into_iter().map(|output| Said { gateway: gateway.to_owned(), output }));
+    }
+
+    /// A gateway is met for the first time: its evaluator knows what the log said before this place.
+    fn begin(
+        &mut self,
+        gateway: &str,
+        position: u64,
+        log: &LogReader,
+        out: &mut Vec<Said>,
+    ) -> bool {
+        if self.gateways.len() >= GATEWAYS_MAX {
+            return false;
+        }
+        let models = self.own.known.sites_of(gateway, position);
+        let sites: BTreeSet<String> = models.iter().map(|model| model.site.clone()).collect();
+        let facts = self.own.known.facts_of(&sites, position);
+        let evaluator = Evaluator::new(self.engines.engine(gateway, &models), self.limits);
+        let fed = Fed { evaluator, sites, converter: Converter::default() };
+        self.gateways.insert(gateway.to_owned(), fed);
+        if position > 1 && !facts.is_empty() {
+            self.feed(gateway, position - 1, log, out, |_| Record::Facts(facts));
+        }
+        true
+    }
+}
+
+/// Silence of a gateway is told at once: it is judged on the centre's time, so nothing of it is history.
+fn told(transition: Transition, now: i64) -> Said {
+    let page = if transition.turn().pages() { Page::Page } else { Page::Silent(Reason::Eased) };
+    let gateway = transition.scope.object.clone();
+    let event = DutyEvent::Turn { sample_at: transition.t, transition, page, decided_at: now };
+    Said { gateway, output: Output::Duty(event) }
+}
+
+/// Reads waiting blocks again from the log.
+struct Again<'a> {
+    log: &'a LogReader,
+    decoder: &'a mut Decoder,
+    converter: &'a mut Converter,
+}
+
+impl<S: super::engines::EngineStep> Reread<S> for Again<'_> {
+    fn block(
+        &mut self,
+        position: u64,
+        series: &mut SeriesTable<S>,
+    ) -> Result<Box<BlockRecord<Quality>>, RereadError> {
+        let later = |why: String| RereadError::Later { position, why };
+        let lost = |why: String| RereadError::Lost { position, why };
+        let found = self.log.at(&[position]).map_err(|e| later(e.to_string()))?;
+        match found.into_iter().next() {
+            Some(Entry::Record(record)) => match self.decoder.decode(&record, self.log) {
+                Ok(decoded) => Ok(Box::new(self.converter.block(&decoded, series))),
+                Err(error) if error.is_transient() => Err(later(error.to_string())),
+                Err(error) => Err(lost(error.to_string())),
+            },
+            // The receiver takes a damaged record out of the log, and the gateway sends the block again.
+            Some(Entry::Damaged { .. }) => Err(later("its checksum does not fit".to_owned())),
+            None => Err(lost("it is no longer in the log".to_owned())),
+        }
+    }
+}

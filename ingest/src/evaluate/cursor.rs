@@ -1,0 +1,380 @@
+//! Follows the log from its own position, applies what follows in one transaction with the position, takes snapshots.
+//!
+//! Owned by the evaluator's thread, which calls [`Cursor::step`] until it says that nothing is left and then waits for
+//! the receiver's word. Where the state database fails, what was decided is kept and applied at the next step; nothing
+//! more is read before that, so memory stays bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use spool::{Entry, LogReader};
+use tokio::runtime::Handle;
+
+use super::apply::Pending;
+use super::board::{Board, GatewayBoard, Keep};
+use super::centre::{Centre, Said, TakeError};
+use super::engines::Engines;
+use super::snapshot::{CENTRE, Starts};
+use crate::alarms::{AlarmChange, EvaluationBatch};
+use crate::clock::Clock;
+use crate::log::record::kind;
+use crate::state::{Position, Snapshot, State, StateError};
+
+/// Time between two snapshots of a gateway's evaluator, ms.
+pub const SNAPSHOT_INTERVAL_MS: i64 = 30_000;
+/// Most bytes of records that one step takes.
+const STEP_BYTES_MAX: usize = 4 << 20;
+/// Time between two showings of the rule states, ms.
+const SHOW_INTERVAL_MS: i64 = 1_000;
+/// Most snapshots that one step takes, so that a page does not wait for them.
+const SNAPSHOTS_PER_STEP: usize = 16;
+/// The kinds of records that matter here.
+const KINDS: [u8; 7] =
+    [kind::BLOCK, kind::CHAIN, kind::GONE, kind::FACT, kind::TICK, kind::START, kind::PRESENCE];
+
+/// Hears what the evaluator did, after it is durable. Must not wait.
+pub trait Listener: Send {
+    /// Alarms changed.
+    fn changed(&mut self, changes: &[AlarmChange]);
+    /// An evaluator said something that is neither a verdict nor for duty staff: a block of unknown time, a late one,
+    /// a hole given up, the place of a fact.
+    fn noted(&mut self, said: &Said);
+    /// A record can never be evaluated.
+    fn refused(&mut self, position: u64, error: &TakeError);
+}
+
+/// Why a step did not succeed; the next step goes on where this one stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CursorError {
+    /// The log could not be read.
+    #[error("the evaluator could not read the log")]
+    Log(#[source] spool::Error),
+    /// The state database could not be read or written.
+    #[error("the evaluator could not use the state database")]
+    State(#[source] StateError),
+    /// A block could not be handed over just now.
+    #[error("the evaluator could not take the record at {position}")]
+    Take {
+        /// Its place.
+        position: u64,
+        /// What stopped it.
+        #[source]
+        source: TakeError,
+    },
+}
+
+/// Where snapshots of one evaluator lie.
+#[derive(Debug, Default)]
+struct Taken {
+    due_at: i64,
+    /// Positions of the durable ones, oldest first, at most two.
+    positions: VecDeque<u64>,
+}
+
+/// See the module.
+pub struct Cursor<E: Engines> {
+    state: State,
+    runtime: Handle,
+    log: LogReader,
+    clock: Arc<dyn Clock>,
+    board: Arc<Board>,
+    listener: Box<dyn Listener>,
+    centre: Centre<E>,
+    starts: Starts,
+    position: u64,
+    applied: u64,
+    pending: BTreeMap<String, Pending>,
+    taken: BTreeMap<String, Taken>,
+    unapplied: Vec<EvaluationBatch>,
+    shown_at: i64,
+}
+
+impl<E: Engines> fmt::Debug for Cursor<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// What a cursor works with.
+pub struct Works {
+    /// Where effects and snapshots go.
+    pub state: State,
+    /// Runs the state database's futures; the cursor's thread is not one of its workers.
+    pub runtime: Handle,
+    /// The log.
+    pub log: LogReader,
+    /// For the times of snapshots only.
+    pub clock: Arc<dyn Clock>,
+    /// What others see.
+    pub board: Arc<Board>,
+    /// Who hears of changes.
+    pub listener: Box<dyn Listener>,
+}
+
+impl fmt::Debug for Works {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Works").finish_non_exhaustive()
+    }
+}
+
+impl<E: Engines> Cursor<E> {
+    /// Loads the newest snapshots that belong to this log and goes on from the oldest of them.
+    ///
+    /// # Errors
+    /// When log or state database cannot be read.
+    pub fn start(works: Works, centre: Centre<E>) -> Result<Self, CursorError> {
+        let Works { state, runtime, log, clock, board, listener } = works;
+        let starts = Starts::read(&log).map_err(CursorError::Log)?;
+        let mut cursor = Self {
+            state,
+            runtime,
+            log,
+            clock,
+            board,
+            listener,
+            centre,
+            starts,
+            position: 0,
+            applied: 0,
+            pending: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            unapplied: Vec::new(),
+            shown_at: i64::MIN,
+        };
+        cursor.restore()?;
+        Ok(cursor)
+    }
+
+    /// Reads and applies some records; `true` where more may be waiting.
+    ///
+    /// # Errors
+    /// [`CursorError`]; what was decided is not lost, the next step applies it.
+    pub fn step(&mut self) -> Result<bool, CursorError> {
+        self.apply()?;
+        let entries =
+            self.log.read_from(self.position, STEP_BYTES_MAX, &KINDS).map_err(CursorError::Log)?;
+        let is_more = !entries.is_empty();
+        let stopped = self.take(entries);
+        self.collect();
+        self.apply()?;
+        self.show();
+        match stopped {
+            Some((position, source)) => Err(CursorError::Take { position, source }),
+            None => Ok(is_more),
+        }
+    }
+
+    /// Takes a snapshot of every evaluator, for an orderly stop.
+    ///
+    /// # Errors
+    /// When the state database cannot be written.
+    pub fn finish(&mut self) -> Result<(), CursorError> {
+        self.apply()?;
+        while self.taken.values().any(|taken| taken.due_at < i64::MAX) {
+            for taken in self.taken.values_mut().filter(|taken| taken.due_at < i64::MAX) {
+                taken.due_at = i64::MIN;
+            }
+            self.collect_until(i64::MAX);
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    /// Position of the last record that was taken.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The evaluators.
+    #[must_use]
+    pub fn centre(&self) -> &Centre<E> {
+        &self.centre
+    }
+
+    fn restore(&mut self) -> Result<(), CursorError> {
+        let names = self.ask(|state| async move { state.evaluators().await })?;
+        let mut from = u64::MAX;
+        let known = self.usable(CENTRE)?;
+        match known.filter(|snapshot| self.centre.restore_own(snapshot)) {
+            Some(snapshot) => from = from.min(snapshot.at.position),
+            None => from = 0,
+        }
+        for name in names.iter().filter(|name| name.as_str() != CENTRE) {
+            match self.usable(name)? {
+                Some(snapshot) if from > 0 && self.centre.restore_gateway(name, &snapshot) => {
+                    from = from.min(snapshot.at.position);
+                }
+                _ => from = 0,
+            }
+        }
+        if from == 0 {
+            self.centre.forget();
+            self.taken.clear();
+        }
+        self.position = if from == u64::MAX { 0 } else { from };
+        self.applied = self.position;
+        self.board.reach(self.position);
+        self.hold();
+        Ok(())
+    }
+
+    /// The newest snapshot of an evaluator that means a place of this log. Where a newer one does not, the log was
+    /// restored from a backup, and the verdict journal goes back with it.
+    fn usable(&mut self, name: &str) -> Result<Option<Snapshot>, CursorError> {
+        let wanted = name.to_owned();
+        let found = self.ask(|state| async move { state.snapshots(&wanted).await })?;
+        let newest = found.first().map(|snapshot| snapshot.at);
+        let mut shared = found.into_iter().filter(|snapshot| self.starts.shares(snapshot.at));
+        let Some(snapshot) = shared.next() else { return Ok(None) };
+        let second = shared.next().map(|snapshot| snapshot.at.position);
+        if newest != Some(snapshot.at) && name != CENTRE {
+            let (gateway, to) = (name.to_owned(), snapshot.clone());
+            self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
+        }
+        let taken = self.taken.entry(name.to_owned()).or_default();
+        taken.positions = second.into_iter().chain([snapshot.at.position]).collect();
+        Ok(Some(snapshot))
+    }
+
+    fn take(&mut self, entries: Vec<Entry>) -> Option<(u64, TakeError)> {
+        let mut said = Vec::new();
+        for entry in entries {
+            let position = entry.position();
+            // A damaged record is no longer logged: the receiver discards it and the gateway sends the block again.
+            if let Entry::Record(record) = entry {
+                if record.kind == kind::START {
+                    self.starts.note(position, record.epoch);
+                }
+                match self.centre.take(&record, &self.log, &mut said) {
+                    Ok(()) => {}
+                    Err(error) if error.is_transient() => return Some((position, error)),
+                    Err(error) => self.listener.refused(position, &error),
+                }
+                for said in said.drain(..) {
+                    let pending = self.pending.entry(said.gateway.clone()).or_default();
+                    if let Some(note) = pending.take(said) {
+                        self.listener.noted(&note);
+                    }
+                }
+            }
+            self.position = position;
+        }
+        None
+    }
+
+    fn collect(&mut self) {
+        let now = self.clock.now_ms();
+        self.collect_until(now);
+    }
+
+    /// Makes batches of what is pending and of the snapshots that are due at `now`.
+    fn collect_until(&mut self, now: i64) {
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut snapshots = self.snapshots_due(now);
+        let names: Vec<String> = pending.keys().chain(snapshots.keys()).cloned().collect();
+        let recorded_at = self.clock.now_ms();
+        let log_id = self.starts.at(self.position);
+        let at = Position { log_id, position: self.position };
+        for name in names {
+            let (said, snapshot) = (pending.remove(&name), snapshots.remove(&name));
+            if said.is_none() && snapshot.is_none() {
+                continue;
+            }
+            let said = said.unwrap_or_default();
+            self.unapplied.push(said.into_batch(name, at, recorded_at, snapshot));
+        }
+        let is_behind = self.unapplied.iter().all(|batch| batch.evaluator != CENTRE);
+        if !self.unapplied.is_empty() && is_behind {
+            let own = Pending::default().into_batch(CENTRE.to_owned(), at, recorded_at, None);
+            self.unapplied.push(own);
+        }
+    }
+
+    /// Serializes the evaluators whose time has come: a gateway met for the first time at once, with what was known.
+    fn snapshots_due(&mut self, now: i64) -> BTreeMap<String, Snapshot> {
+        let log_id = self.starts.at(self.position);
+        let mut due = BTreeMap::new();
+        if self.position == 0 {
+            return due;
+        }
+        let is_new = self.centre.gateways.keys().any(|name| !self.taken.contains_key(name));
+        let names = std::iter::once(CENTRE.to_owned()).chain(self.centre.gateways.keys().cloned());
+        for name in names.collect::<Vec<_>>() {
+            let taken = self
+                .taken
+                .entry(name.clone())
+                .or_insert(Taken { due_at: i64::MIN, ..Taken::default() });
+            let is_due = taken.due_at <= now || is_new && name == CENTRE;
+            if !is_due || due.len() >= SNAPSHOTS_PER_STEP && taken.due_at > i64::MIN {
+                continue;
+            }
+            let snapshot = match name.as_str() {
+                CENTRE => Some(self.centre.snapshot_own(log_id)),
+                gateway => self.centre.snapshot(gateway, log_id),
+            };
+            taken.due_at = now.saturating_add(SNAPSHOT_INTERVAL_MS);
+            due.extend(snapshot.map(|snapshot| (name, snapshot)));
+        }
+        due
+    }
+
+    fn apply(&mut self) -> Result<(), CursorError> {
+        if self.unapplied.is_empty() {
+            return Ok(());
+        }
+        let changes = self.runtime.block_on(self.state.apply_evaluations(&self.unapplied));
+        let changes = changes.map_err(CursorError::State)?;
+        for batch in std::mem::take(&mut self.unapplied) {
+            self.applied = self.applied.max(batch.position.position);
+            if let Some(snapshot) = batch.snapshot {
+                let taken = self.taken.entry(batch.evaluator).or_default();
+                taken.positions.push_back(snapshot.at.position);
+                if taken.positions.len() > 2 {
+                    taken.positions.pop_front();
+                }
+            }
+        }
+        self.board.reach(self.applied);
+        self.hold();
+        if !changes.is_empty() {
+            self.listener.changed(&changes);
+        }
+        Ok(())
+    }
+
+    /// Says what the log must keep: everything since the second-newest snapshots, and blocks that still wait.
+    fn hold(&self) {
+        let second = |taken: &Taken| match taken.positions.len() {
+            2 => taken.positions[0],
+            _ => 0,
+        };
+        let after = self.taken.values().map(second).min().unwrap_or(0);
+        let mut also: Vec<u64> =
+            self.centre.needed().filter(|position| *position <= after).collect();
+        also.sort_unstable();
+        self.board.hold(Keep { after, also });
+    }
+
+    fn show(&mut self) {
+        let now = self.clock.now_ms();
+        if now.saturating_sub(self.shown_at) < SHOW_INTERVAL_MS {
+            return;
+        }
+        self.shown_at = now;
+        let mut shown = BTreeMap::new();
+        for (name, progress) in self.centre.progress() {
+            let rules = Arc::new(self.centre.states(name));
+            shown.insert(name.to_owned(), GatewayBoard { rules, progress });
+        }
+        self.board.show(shown);
+    }
+
+    fn ask<T, F>(&self, question: impl FnOnce(State) -> F) -> Result<T, CursorError>
+    where
+        F: Future<Output = Result<T, StateError>>,
+    {
+        self.runtime.block_on(question(self.state.clone())).map_err(CursorError::State)
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the evaluators get their engines from: the shared catalogue in service, a small engine in tests.
+
+use std::sync::Arc;
+
+use rules::evaluator::Step;
+use rules::{Fact, Quality, RuleState, SeriesKey, SiteModel, Transition};
+
+/// An engine over the public types of the rules.
+pub trait EngineStep:
+    Step<Transition = Transition, Fact = Fact, Series = SeriesKey, Quality = Quality>
+{
+}
+
+impl<S> EngineStep for S where
+    S: Step<Transition = Transition, Fact = Fact, Series = SeriesKey, Quality = Quality>
+{
+}
+
+/// Makes engines and reads their states.
+pub trait Engines {
+    /// What it makes.
+    type Engine: EngineStep;
+
+    /// An engine for the rules of one gateway over what the registry knew of `sites`.
+    fn engine(&self, gateway: &str, sites: &[SiteModel]) -> Self::Engine;
+
+    /// Version of the engine's meaning; snapshots of another one are not taken.
+    fn version(&self) -> u32;
+
+    /// The rules that silence is judged by.
+    fn catalogue(&self) -> &rules::Catalogue;
+
+    /// State of every rule at every place of an engine.
+    fn states(&self, engine: &Self::Engine) -> Vec<RuleState>;
+}
+
+/// Engines over the one catalogue of the centre.
+#[derive(Debug, Clone)]
+pub struct CatalogueEngines {
+    catalogue: Arc<rules::Catalogue>,
+}
+
+impl CatalogueEngines {
+    /// Makes engines of this catalogue.
+    #[must_use]
+    pub fn new(catalogue: Arc<rules::Catalogue>) -> Self {
+        Self { catalogue }
+    }
+}
+
+impl Engines for CatalogueEngines {
+    type Engine = rules::Engine;
+
+    fn engine(&self, gateway: &str, sites: &[SiteModel]) -> rules::Engine {
+        rules::Engine::new(&self.catalogue, sites, gateway)
+    }
+
+    fn version(&self) -> u32 {
+        rules::ENGINE_VERSION
+    }
+
+    fn catalogue(&self) -> &rules::Catalogue {
+        &self.catalogue
+    }
+
+    fn states(&self, engine: &rules::Engine) -> Vec<RuleState> {
+        engine.states()
+    }
+}

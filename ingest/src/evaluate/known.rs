@@ -1,0 +1,133 @@
+//! What the log has said of sites and facts, by position: an evaluator that begins at a place of the log knows exactly
+//! what came before that place, on every replay.
+//!
+//! Called by the centre with each fact record; part of the centre's snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rules::evaluator::FactRecord;
+use rules::{Fact, FactBody, SiteModel};
+use serde::{Deserialize, Serialize};
+
+/// Most fact revisions kept; beyond it the oldest that a newer revision replaced are forgotten.
+pub(super) const FACTS_MAX: usize = 65_536;
+
+/// See the module.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Known {
+    facts: Vec<(u64, Fact)>,
+    revisions: BTreeSet<u64>,
+}
+
+impl Known {
+    /// Takes a fact record; `false` where it was logged before (each start of the centre may log it again).
+    pub(super) fn take(&mut self, position: u64, fact: &Fact) -> bool {
+        if !self.revisions.insert(fact.revision) {
+            return false;
+        }
+        self.facts.push((position, fact.clone()));
+        if self.facts.len() > FACTS_MAX {
+            self.forget_replaced();
+        }
+        true
+    }
+
+    /// Newest revision met; 0 where there is none.
+    pub(super) fn newest_revision(&self) -> u64 {
+        self.revisions.last().copied().unwrap_or(0)
+    }
+
+    /// Whether the record at `position` is the one by which a fact became known.
+    pub(super) fn is_first(&self, position: u64, fact: &Fact) -> bool {
+        let index = self.facts.partition_point(|(at, _)| *at < position);
+        self.facts
+            .get(index)
+            .is_some_and(|(at, known)| *at == position && known.revision == fact.revision)
+    }
+
+    /// The models of the sites that have devices on a gateway, as known before `position`.
+    pub(super) fn sites_of(&self, gateway: &str, position: u64) -> Vec<SiteModel> {
+        let mut models: BTreeMap<&str, &SiteModel> = BTreeMap::new();
+        for model in self.before(position).filter_map(|fact| model_of(fact)) {
+            models.insert(&model.site, model);
+        }
+        models.into_values().filter(|model| is_on(model, gateway)).cloned().collect()
+    }
+
+    /// The models of all sites.
+    pub(super) fn sites(&self) -> Vec<SiteModel> {
+        let mut models: BTreeMap<&str, &SiteModel> = BTreeMap::new();
+        for model in self.before(u64::MAX).filter_map(model_of) {
+            models.insert(&model.site, model);
+        }
+        models.into_values().cloned().collect()
+    }
+
+    /// The gateways whose rules may change with a fact recorded at `position`, itself included.
+    pub(super) fn gateways_of(&self, fact: &Fact, position: u64) -> BTreeSet<String> {
+        let all = self.before(position).chain([fact]).filter(|known| known.site == fact.site);
+        let models = all.filter_map(model_of);
+        models.flat_map(|model| model.devices.iter().map(|device| device.gateway.clone())).collect()
+    }
+
+    /// The facts of some sites as known before `position`, newest revision of each, without models.
+    pub(super) fn facts_of(
+        &self,
+        sites: &BTreeSet<String>,
+        position: u64,
+    ) -> Vec<FactRecord<Fact>> {
+        let mut newest: BTreeMap<&str, &Fact> = BTreeMap::new();
+        for fact in self.before(position) {
+            if model_of(fact).is_none() && sites.contains(&fact.site) {
+                newest.insert(&fact.id, fact);
+            }
+        }
+        let mut facts: Vec<_> = newest.into_values().map(record).collect();
+        facts.sort_by_key(|fact| fact.revision);
+        facts
+    }
+
+    fn before(&self, position: u64) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().take_while(move |(at, _)| *at < position).map(|(_, fact)| fact)
+    }
+
+    /// Forgets the older half of what newer revisions have replaced.
+    fn forget_replaced(&mut self) {
+        let half = self.facts.len() / 2;
+        let newest: BTreeMap<String, u64> =
+            self.facts.iter().map(|(_, fact)| (name(fact), fact.revision)).collect();
+        let mut index = 0;
+        self.facts.retain(|(_, fact)| {
+            index += 1;
+            index > half || newest.get(&name(fact)) == Some(&fact.revision)
+        });
+    }
+}
+
+/// A fact as an evaluator takes it.
+pub(super) fn record(fact: &Fact) -> FactRecord<Fact> {
+    FactRecord {
+        fact: fact.clone(),
+        at: fact.valid_from.max(fact.recorded_at),
+        revision: fact.revision,
+    }
+}
+
+pub(super) fn model_of(fact: &Fact) -> Option<&SiteModel> {
+    match &fact.body {
+        FactBody::Site { model } => Some(model),
+        _ => None,
+    }
+}
+
+pub(super) fn is_on(model: &SiteModel, gateway: &str) -> bool {
+    model.devices.iter().any(|device| device.gateway == gateway)
+}
+
+fn name(fact: &Fact) -> String {
+    if model_of(fact).is_some() {
+        format!("site:{}", fact.site)
+    } else {
+        format!("fact:{}", fact.id)
+    }
+}

@@ -1,0 +1,4 @@
+//! From a log of hand-made blocks to rows in the state database, through kills and out of order.
+
+mod bench;
+mod run;

@@ -1,0 +1,236 @@
+//! A log written by hand, and a cursor over it with a state database of its own.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rules::evaluator::Limits;
+use rules::fact::{Fact, FactBody};
+use rules::site::{Device, Point};
+use rules::{Catalogue, SiteModel, Text};
+use spool::{Log, LogOptions, NewRecord};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use wire::block::{Body, Clock as BlockClock, ClockState};
+use wire::columns::Builder;
+use wire::manifest::{self, Manifest};
+use wire::{Block, Boot, Epoch, GatewayName, Mark};
+
+use super::super::cursor::{Listener, Works};
+use super::super::{Board, CatalogueEngines, Centre, Cursor, Said, TakeError};
+use crate::alarms::AlarmChange;
+use crate::clock::Clock;
+use crate::log::record::{BlockMeta, CentreRecord, kind};
+use crate::state::State;
+
+pub(super) const BASE: i64 = 1_767_225_600_000;
+pub(super) const GATEWAY: &str = "gw-1";
+
+/// A clock that stands where it is put.
+#[derive(Debug, Default)]
+pub(super) struct Hand(Mutex<i64>);
+
+impl Clock for Hand {
+    fn now_ms(&self) -> i64 {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ears(Arc<Mutex<Vec<AlarmChange>>>);
+
+impl Listener for Ears {
+    fn changed(&mut self, changes: &[AlarmChange]) {
+        self.0.lock().unwrap().extend_from_slice(changes);
+    }
+    fn noted(&mut self, _: &Said) {}
+    fn refused(&mut self, position: u64, error: &TakeError) {
+        panic!("record {position}: {error}");
+    }
+}
+
+pub(super) struct Bench {
+    pub(super) runtime: Runtime,
+    pub(super) state: State,
+    pub(super) log: Log,
+    pub(super) clock: Arc<Hand>,
+    pub(super) board: Arc<Board>,
+    changes: Arc<Mutex<Vec<AlarmChange>>>,
+    manifest: Manifest,
+    starts: u64,
+    _folder: TempDir,
+}
+
+/// A plant with one gas detector.
+pub(super) fn plant() -> SiteModel {
+    let points = vec![Point { quantity: "gas_lel".to_owned(), period_ms: 1_000 }];
+    let device = Device {
+        id: "gas-1".to_owned(),
+        role: "gas_detector".to_owned(),
+        gateway: GATEWAY.to_owned(),
+        points,
+        ..Device::default()
+    };
+    SiteModel {
+        site: "s1".to_owned(),
+        name: Text::same("one"),
+        utc_offset_min: 480,
+        devices: vec![device],
+        ..SiteModel::default()
+    }
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let state = runtime.block_on(State::open(&folder.path().join("state.db"))).unwrap();
+        let log = open_log(folder.path());
+        let manifest = Manifest {
+            gateway: GatewayName::new(GATEWAY).unwrap(),
+            site: "s1".to_owned(),
+            replies: vec![manifest::Reply {
+                device: "gas-1".to_owned(),
+                period_ms: 1_000,
+                points: vec![manifest::Point {
+                    quantity: "gas_lel".to_owned(),
+                    unit: "%LEL".to_owned(),
+                }],
+                profile: "test".to_owned(),
+                profile_version: "1".to_owned(),
+            }],
+            replaces: None,
+        };
+        let mut bench = Self {
+            runtime,
+            state,
+            log,
+            clock: Arc::default(),
+            board: Arc::default(),
+            changes: Arc::default(),
+            manifest,
+            starts: 0,
+            _folder: folder,
+        };
+        bench.start();
+        let model = Box::new(plant());
+        bench.fact("site:s1", 1, FactBody::Site { model });
+        bench
+    }
+
+    /// A cursor as a start of the centre makes it.
+    pub(super) fn cursor(&self) -> Cursor<CatalogueEngines> {
+        let works = Works {
+            state: self.state.clone(),
+            runtime: self.runtime.handle().clone(),
+            log: self.log.reader().unwrap(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            board: Arc::clone(&self.board),
+            listener: Box::new(Ears(Arc::clone(&self.changes))),
+        };
+        Cursor::start(works, Centre::new(engines(), Limits::default())).unwrap()
+    }
+
+    pub(super) fn changes(&self) -> Vec<AlarmChange> {
+        self.changes.lock().unwrap().clone()
+    }
+
+    pub(super) fn set_clock(&self, second: i64) {
+        *self.clock.0.lock().unwrap() = BASE + second * 1_000;
+    }
+
+    pub(super) fn start(&mut self) {
+        self.starts += 1;
+        let record = CentreRecord::Start { log_id: 1_000 + self.starts };
+        self.append("", &record, 0);
+    }
+
+    pub(super) fn fact(&mut self, id: &str, revision: u64, body: FactBody) {
+        let fact = Fact {
+            id: id.to_owned(),
+            revision,
+            site: "s1".to_owned(),
+            valid_from: BASE,
+            valid_to: None,
+            recorded_at: BASE,
+            withdrawn: false,
+            body,
+        };
+        self.append("", &CentreRecord::Fact(Box::new(fact)), 0);
+    }
+
+    pub(super) fn chain(&mut self, epoch: u64, last: u64) {
+        self.append(GATEWAY, &CentreRecord::Chain { epoch, after: None, last }, 0);
+    }
+
+    pub(super) fn tick(&mut self, second: i64) {
+        self.append("", &CentreRecord::Tick, second);
+    }
+
+    pub(super) fn append(&mut self, gateway: &str, record: &CentreRecord, second: i64) {
+        let encoded = record.encode();
+        let mut txn = self.log.begin();
+        txn.append(&encoded.as_new(gateway, BASE + second * 1_000));
+        txn.commit().unwrap();
+    }
+
+    /// The block that the gateway closed at `second` (seq = second + 1) with a reading of `lel`.
+    pub(super) fn block(&mut self, epoch: u64, second: i64, lel: f64, received: i64) {
+        let bytes = self.manifest.encode();
+        let key = manifest::key(&bytes);
+        let t = BASE + second * 1_000;
+        let mut builder = Builder::new(&self.manifest, key);
+        builder.push(0, t, &[(lel, Mark::GOOD)]).unwrap();
+        let block = Block {
+            gateway: GatewayName::new(GATEWAY).unwrap(),
+            epoch: Epoch(epoch),
+            seq: u64::try_from(second + 1).unwrap(),
+            link: None,
+            clock: BlockClock {
+                state: ClockState::Synced,
+                closed_at: t + 1,
+                mono_ms: u64::try_from(second * 1_000 + 1).unwrap(),
+                boot: Boot(epoch),
+                segment: 0,
+                boot_offset: Some(BASE),
+                error_ms: 0,
+            },
+            fact_revision: 0,
+            list: None,
+            body: Body::Readings(builder.take()),
+        };
+        let mut txn = self.log.begin();
+        txn.put_manifest(GATEWAY, key.0, &bytes);
+        txn.append_block(&NewRecord {
+            kind: kind::BLOCK,
+            gateway: GATEWAY,
+            epoch,
+            seq: block.seq,
+            received_at: BASE + received * 1_000,
+            meta: &BlockMeta::default().encode(),
+            bytes: &block.encode(),
+        })
+        .unwrap();
+        txn.commit().unwrap();
+    }
+
+    pub(super) fn verdict_lines(&self) -> Vec<String> {
+        self.runtime.block_on(self.state.verdict_lines()).unwrap()
+    }
+}
+
+pub(super) fn engines() -> CatalogueEngines {
+    CatalogueEngines::new(Arc::new(Catalogue::built_in().unwrap()))
+}
+
+pub(super) fn run(cursor: &mut Cursor<CatalogueEngines>) {
+    while cursor.step().unwrap() {}
+}
+
+fn open_log(folder: &Path) -> Log {
+    let options = LogOptions { free_reserve_bytes: 0, ..LogOptions::default() };
+    Log::open(folder, &options).unwrap().0
+}

@@ -1,0 +1,154 @@
+//! What the cursor makes of a log: alarms, journals and positions.
+
+use super::super::verdict_journal_of;
+use super::bench::{BASE, Bench, engines, run};
+use crate::alarms::OccurrenceFilter;
+
+const LEAK: std::ops::Range<i64> = 30..60;
+
+fn lel(second: i64) -> f64 {
+    if LEAK.contains(&second) { 60.0 } else { 3.0 }
+}
+
+fn alarms(bench: &Bench) -> Vec<(String, i32, bool, String, i64)> {
+    let found =
+        bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
+    let line = |o: crate::alarms::Occurrence| {
+        (o.rule, o.severity, o.active, o.page, (o.raised_at - BASE) / 1_000)
+    };
+    let mut lines: Vec<_> = found.into_iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+// Goal: blocks in the log become an alarm row that pages, and its verdict is in the journal.
+#[test]
+fn a_leak_in_hand_made_blocks_becomes_an_alarm_that_pages() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..45 {
+        bench.block(7, second, lel(second), second);
+    }
+    bench.set_clock(45);
+    run(&mut bench.cursor());
+    assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "paged".to_owned(), 32)]);
+    let changes = bench.changes();
+    assert_eq!(changes.iter().filter(|change| change.pages).count(), 1);
+    let lines = bench.verdict_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+// Goal (invariants 3, 7): whatever the restarts, the journal is the one a fresh evaluator makes of the log, and nobody
+// is paged twice. Method: a new cursor after every few records, snapshots each time the hand clock allows.
+#[test]
+fn restarts_change_neither_journal_nor_pages() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..120 {
+        // Every seventh block comes five seconds late, so that holes open and close.
+        if second % 7 == 0 && second >= 7 {
+            bench.block(7, second - 5, lel(second - 5), second);
+        }
+        if second % 7 != 2 || second < 3 {
+            bench.block(7, second, lel(second), second);
+        }
+        bench.tick(second);
+        if second % 11 == 0 {
+            bench.set_clock(second * 7);
+            bench.start();
+            let mut cursor = bench.cursor();
+            run(&mut cursor);
+        }
+    }
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    let replayed = verdict_journal_of(&bench.log.reader().unwrap(), engines(), u64::MAX).unwrap();
+    assert!(!replayed.is_empty());
+    assert_eq!(bench.verdict_lines(), replayed);
+    let paged = bench.changes().iter().filter(|change| change.pages).count();
+    assert_eq!(paged, 1, "{:?}", bench.changes());
+}
+
+// Goal: the log must keep what a restart needs. Method: what the board says after snapshots, with a hole open.
+#[test]
+fn the_board_names_what_the_log_must_keep() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    bench.block(7, 2, 3.0, 2);
+    let waiting = bench.log.last_position();
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    assert_eq!(bench.board.keep().after, 0, "one snapshot is not enough");
+    for second in 31..34 {
+        bench.set_clock(second * 31);
+        bench.tick(second);
+        run(&mut cursor);
+    }
+    let keep = bench.board.keep();
+    assert!(keep.after > waiting, "{keep:?}");
+    assert_eq!(keep.also, [waiting]);
+    assert_eq!(bench.board.position(), bench.log.last_position());
+}
+
+// Goal: a gateway that falls silent is told once as itself, not by each of its devices; it clears when it is back.
+#[test]
+fn a_silent_gateway_is_told_as_itself() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    for second in 1..400 {
+        bench.tick(second);
+    }
+    bench.set_clock(400);
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    let found =
+        bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
+    let scopes: Vec<_> =
+        found.iter().map(|o| (o.rule.as_str(), o.scope.as_str(), o.active)).collect();
+    assert!(scopes.contains(&("R41g", "gw-1", true)), "{scopes:?}");
+    assert!(scopes.contains(&("R41p", "gas-1", true)), "protection unknown: {scopes:?}");
+    assert!(!scopes.iter().any(|scope| scope.0 == "R41"), "{scopes:?}");
+    bench.block(7, 1, 3.0, 401);
+    run(&mut cursor);
+    let found =
+        bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
+    assert!(!found.iter().any(|o| o.rule == "R41g" && o.active), "{found:?}");
+}
+
+// Goal: rule states are published, and a rule that cannot run says so.
+#[test]
+fn rule_states_are_on_the_board() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    run(&mut bench.cursor());
+    let shown = bench.board.gateways();
+    let board = shown.get("gw-1").unwrap();
+    assert!(
+        board
+            .rules
+            .iter()
+            .any(|state| state.rule == "R21" && state.standing == rules::Standing::Evaluating)
+    );
+}
+
+// Goal: a leak that came while the log was being filled backwards is one alarm, raised at the head with its own start.
+#[test]
+fn backfill_behind_the_newest_block_raises_at_the_head() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..20 {
+        bench.block(7, second, 3.0, second);
+    }
+    for second in (20..60).rev() {
+        bench.block(7, second, if second >= 40 { 60.0 } else { 3.0 }, 61);
+    }
+    bench.set_clock(62);
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "paged".to_owned(), 42)]);
+    let replayed = verdict_journal_of(&bench.log.reader().unwrap(), engines(), u64::MAX).unwrap();
+    assert_eq!(bench.verdict_lines(), replayed);
+}
