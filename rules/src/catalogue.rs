@@ -2,7 +2,7 @@
 //!
 //! Read from TOML, one file a family (`rules/catalogue/*.toml` are built in). Checked as a whole when loaded: an
 //! unknown field, a level that names no parameter or a default outside its range is refused with file and rule.
-//! [`crate::compile`] joins it with the registry. It must never hold anything about one site.
+//! The compiler joins it with the registry. It must never hold anything about one site.
 
 use crate::fact::RegState;
 use crate::text::Text;

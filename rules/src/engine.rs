@@ -88,6 +88,12 @@ impl Engine {
         &self.gateway
     }
 
+    /// Tells whether this engine runs exactly these rules. A snapshot brings its own rules back; where they are not the
+    /// program's any more, it is rebuilt from the log like one of another engine version.
+    pub fn runs(&self, catalogue: &Catalogue) -> bool {
+        *self.catalogue == catalogue.bare()
+    }
+
     /// Returns what the registry knew at the newest revision met.
     pub fn sites(&self) -> &[SiteModel] {
         &self.sites

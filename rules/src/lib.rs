@@ -16,7 +16,7 @@
 //! | [`fact`] | what a person or an office recorded: orders, approvals, work windows |
 //! | [`transition`] | what the engine says: raise, level up, level down, clear, with a key that is stable for ever |
 //! | [`evidence`] | why it said so, enough to judge again |
-//! | [`test`] | the tests a rule can make of its inputs, three-valued |
+//! | [`mod@test`] | the tests a rule can make of its inputs, three-valued |
 //! | [`mod@why`], [`verdict`] | one sentence from evidence; the same verdict again from evidence |
 //! | [`standing`] | whether a rule can run at all at a site, and what is pending |
 

@@ -407,3 +407,13 @@ fn a_snapshot_of_another_engine_is_refused() {
     let found = postcard::from_bytes::<Engine>(&bytes);
     assert!(found.is_err());
 }
+
+#[test]
+fn a_snapshot_tells_that_it_runs_older_rules() {
+    let bytes = postcard::to_stdvec(&engine(mine())).unwrap();
+    let restored: Engine = postcard::from_bytes(&bytes).unwrap();
+    let mut newer = catalogue();
+    assert!(restored.runs(&newer));
+    newer.rules[0].version += 1;
+    assert!(!restored.runs(&newer));
+}
