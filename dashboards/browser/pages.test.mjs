@@ -87,7 +87,7 @@ test('the site page: unknown is a dash, stale is dated, a rule that cannot run s
   await page.waitForSelector('[data-look=missing]');
   const cells = await page.$$eval('[data-look]', (found) => found.map((cell) => cell.textContent));
   for (const cell of cells) assert.match(cell, /— .*上次 [\d.]+ .*\d\d:\d\d:\d\d.*陈旧/s);
-  assert.match(await page.textContent('[data-rule-state=cannot]'), /不能判定.*缺少: I_N/s);
+  assert.match(await page.textContent('[data-rule-state=cannot]'), /不能判定.*缺少: 额定电流 I_N/s);
   assert.match(await page.textContent('[data-rule-state=evaluating]:has(progress)'), /18分 \/ 30分/);
   await page.goto(`${desk.mock.url}/site/chem-3`);
   await page.waitForSelector('[data-point="gd-06/gas_lel"] [data-look=missing]');

@@ -117,18 +117,19 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000 } = 
       world.registered.push(form);
       return answer(response, 200, { name: form.name, key: '0'.repeat(64), snippet: `[gateway]\nname = "${form.name}"\nkey = "${'0'.repeat(64)}"\n` });
     }
-    const one = /^(GET|POST) \/alarms\/([^/]+)(\/why|\/ack)?$/.exec(route);
+    const one = /^(GET|POST) \/alarms\/([^/]+)(\/why|\/ack|\/reset)?$/.exec(route);
     if (one === null) return refuse(response, 404, 'not_found');
     const [, method, rawId, part] = one;
     const detail = world.detail(decodeURIComponent(rawId));
     if (detail === null) return refuse(response, 404, 'not_found');
     if (method === 'GET') return answer(response, 200, part === '/why' ? { zh: detail.why_zh, en: detail.why_en, re_evaluated: true } : detail);
-    return acknowledge(request, response, detail.id, user);
+    return part === '/reset' ? answer(response, 200, world.change(detail.id, { latched: false }, { kind: 'reset', by: user.display }))
+      : acknowledge(request, response, detail.id, user);
   }
 
   async function acknowledge(request, response, id, user) {
     const order = await bodyOf(request);
-    if (user.role === 'auditor' || user.role === 'grid') return refuse(response, 403, 'denied');
+    if (user.role !== 'duty' && user.role !== 'officer') return refuse(response, 403, 'denied');
     if (faults.ackDelayMs > 0) await new Promise((done) => setTimeout(done, faults.ackDelayMs));
     if (world.keys.has(order.idempotency_key)) return answer(response, 200, world.keys.get(order.idempotency_key));
     if (faults.ackBeaten) {

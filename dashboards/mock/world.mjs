@@ -97,9 +97,9 @@ export class World {
       return { ...base, value: this.at(site, device, point.quantity, last).value, quality: 'stale', t: last, received_at: last + 300 };
     }
     const { value, quality } = this.at(site, device, point.quantity, t);
-    if (quality !== 'good') return { ...base, value: null, quality: quality ?? 'unknown', reason: 'SensorFault', t, received_at: t + 200 };
+    if (quality !== 'good') return { ...base, value: null, quality: quality ?? 'unknown', reason: 'sensor_fault', t, received_at: t + 200 };
     const doubtful = point.quantity === 'dp' && site === 'cem-6';
-    return { ...base, value, quality: doubtful ? 'uncertain' : 'good', reason: doubtful ? 'Calibration' : null, t, received_at: t + 200 };
+    return { ...base, value, quality: doubtful ? 'uncertain' : 'good', reason: doubtful ? 'calibration' : null, t, received_at: t + 200 };
   }
 
   values(site) {
@@ -184,7 +184,12 @@ export class World {
     const { alarm } = held;
     const input = { series: `${alarm.scope}/${alarm.quantity}`, device: alarm.device, quantity: alarm.quantity,
       unit: alarm.unit, value: alarm.value, quality: alarm.value === null ? 'stale' : 'good', t: alarm.raised_at };
-    const evidence = { inputs: alarm.quantity === null ? [] : [input], limit: alarm.limit,
+    const beside = this.plant(alarm.site).devices.find((each) => each.info.id !== alarm.device)?.info;
+    const point = beside?.points[beside.points.length - 1];
+    const second = point && { series: `${alarm.site}/${beside.id}/${point.quantity}`, device: beside.id, quantity: point.quantity,
+      unit: point.unit, ...this.at(alarm.site, beside.id, point.quantity, alarm.raised_at), t: alarm.raised_at };
+    if (second && second.quality === null) second.quality = 'stale';
+    const evidence = { inputs: alarm.quantity === null ? [] : second ? [input, second] : [input], limit: alarm.limit,
       clear_limit: alarm.limit === null ? null : Number((alarm.limit * 0.97).toPrecision(3)), on_ms: alarm.delay_ms,
       off_ms: 60_000, rule_version: alarm.rule_version, fact_revision: 42, samples_from: alarm.since,
       samples_to: alarm.raised_at, suppression: null };
@@ -206,12 +211,12 @@ export class World {
     const row = (rule, scope, state, more) => ({ site, rule, scope, state, missing: [], until: null, pending: null,
       overridden: [], name_zh: RULES[rule].name_zh, name_en: RULES[rule].name_en, ...more });
     const rows = [
-      row('R26', 'ef1-tr', 'evaluating', { overridden: [{ param: 'HH', default: 80, value: 75 }] }),
+      row('R26', 'ef1-tr', 'evaluating', { overridden: ['HH = 75'] }),
       row('R27', 'cw-1', 'evaluating', { pending: { since: now - 18 * MINUTE, for_ms: 18 * MINUTE, of_ms: 30 * MINUTE } }),
-      row('R15', 'df-3', 'cannot', { missing: ['I_N (3#除尘风机)', '破碎机 i_a'] }),
+      row('R15', 'df-3', 'cannot', { missing: ['额定电流 I_N (3#除尘风机)', '破碎机 i_a'], missing_en: ['rated current I_N (fan 3)', 'crusher i_a'] }),
       row('R18', 'df-3', 'learning', { until: now + 3 * 86_400_000 }),
       row('R05', 'in-1', 'evaluating', {}),
-      row('R24', '—', 'not_applicable', {}),
+      row('R24', '—', 'not_applicable', { why: '此站点没有储罐', why_en: 'this site has no tank' }),
     ];
     return { evaluable_share: 0.78, rows };
   }

@@ -2,30 +2,47 @@ import { expect, test } from 'vitest';
 import type { Series } from '../src/api/contract';
 import { trendData } from '../src/chart/trend-data';
 
-function series(means: (number | null)[], q: (number | null)[], t = means.map((_, index) => index * 1000)): Series {
-  return { unit: 'A', step_ms: 1000, t, min: means, max: means, mean: means, last: means, q };
+const STEP = 10_000;
+
+function series(means: (number | null)[], q: (number | null)[], step = STEP): Series {
+  const t = means.map((_, index) => index * step);
+  return { unit: 'A', step_ms: step, t, min: means, max: means, mean: means, last: means, q };
 }
 
-test('a gap stays a gap: a null in the line and a stretch in the ground', () => {
-  const data = trendData(series([1, null, null, 4], [0, null, null, 0]), 0, 4000);
-  expect(data.line).toEqual([1, null, null, 4]);
-  expect(data.stretches).toEqual([{ kind: 'gap', fromMs: 1000, toMs: 3000 }]);
+test('a long silence stays a gap: nulls in the line and a stretch in the ground', () => {
+  const means = [1, 2, 3, null, null, null, null, 8, 9];
+  const data = trendData(series(means, means.map((mean) => (mean === null ? null : 0))), 0, 9 * STEP);
+  expect(data.line).toEqual(means);
+  expect(data.stretches).toEqual([{ kind: 'gap', fromMs: 3 * STEP, toMs: 7 * STEP }]);
 });
 
-test('missing buckets are a gap too, also before the first and after the last', () => {
-  const data = trendData(series([1, 2], [0, 0], [10_000, 20_000]), 0, 40_000);
+test('buckets narrower than the polling period are no gaps: the line goes on', () => {
+  const means = Array.from({ length: 60 }, (_, index) => (index % 5 === 0 ? index : null));
+  const data = trendData(series(means, means.map((mean) => (mean === null ? null : 0)), 2000), 0, 120_000);
+  expect(data.stretches).toEqual([]);
+  expect(data.line).toEqual(means.filter((mean) => mean !== null));
+});
+
+test('a slow point is not a row of gaps, and its own silence is still seen', () => {
+  const means = [...Array.from({ length: 40 }, (_, index) => (index % 6 === 0 ? 1 : null)), ...Array<null>(60).fill(null)];
+  const data = trendData(series(means, means.map((mean) => (mean === null ? null : 0))), 0, 100 * STEP);
+  expect(data.stretches).toEqual([{ kind: 'gap', fromMs: 37 * STEP, toMs: 100 * STEP }]);
+});
+
+test('silence before the first and after the last reading is a gap too', () => {
+  const data = trendData(series([null, null, null, null, 5, 6], [null, null, null, null, 0, 0]), 0, 12 * STEP);
   expect(data.stretches).toEqual([
-    { kind: 'gap', fromMs: 0, toMs: 10_000 },
-    { kind: 'gap', fromMs: 11_000, toMs: 20_000 },
-    { kind: 'gap', fromMs: 21_000, toMs: 40_000 },
+    { kind: 'gap', fromMs: 0, toMs: 4 * STEP },
+    { kind: 'gap', fromMs: 6 * STEP, toMs: 12 * STEP },
   ]);
 });
 
-test('bad and stale are told apart from nothing, uncertain keeps its number', () => {
-  const data = trendData(series([1, null, null, 4], [0, 2, 3, 1]), 0, 4000);
+test('bad and stale are told apart from nothing, however short; uncertain keeps its number', () => {
+  const data = trendData(series([1, null, null, 4], [0, 2, 3, 1]), 0, 4 * STEP);
+  expect(data.line).toEqual([1, null, null, 4]);
   expect(data.stretches).toEqual([
-    { kind: 'bad', fromMs: 1000, toMs: 3000 },
-    { kind: 'uncertain', fromMs: 3000, toMs: 4000 },
+    { kind: 'bad', fromMs: STEP, toMs: 3 * STEP },
+    { kind: 'uncertain', fromMs: 3 * STEP, toMs: 4 * STEP },
   ]);
 });
 

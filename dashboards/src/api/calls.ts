@@ -20,10 +20,13 @@ export const setUp = (form: {
 export const fetchAlarms = (state: AlarmScope, limit?: number, before?: number): Promise<AlarmList> =>
   get(withQuery('/alarms', { state, limit, before }));
 export const fetchAlarm = (id: string): Promise<AlarmDetail> => get(`/alarms/${encodeURIComponent(id)}`);
-export const acknowledge = (
+/** `ack` signs (签收); `reset` releases the latch of an alarm whose condition has gone (复位). */
+export type Act = 'ack' | 'reset';
+export const actOn = (
   id: string,
+  act: Act,
   order: { version: number; comment?: string; idempotency_key: string },
-): Promise<Alarm> => post(`/alarms/${encodeURIComponent(id)}/ack`, order);
+): Promise<Alarm> => post(`/alarms/${encodeURIComponent(id)}/${act}`, order);
 
 export const fetchSites = (): Promise<{ sites: Site[] }> => get('/sites');
 export const fetchValues = (site: string): Promise<ValueList> => get(withQuery('/values', { site }));
@@ -41,5 +44,5 @@ export const fetchGateways = (): Promise<{ gateways: Gateway[] }> => get('/gatew
 export const addGateway = (name: string, site: string): Promise<NewGateway> => post('/gateways', { name, site });
 export const fetchSystem = (): Promise<SystemState> => get('/system');
 export const fetchUsers = (): Promise<{ users: User[] }> => get('/users');
-export const addUser = (form: { name: string; display: string; role: Role; password: string }): Promise<User> =>
+export const addUser = (form: { name: string; display: string; role: Role; password: string; site?: string }): Promise<User> =>
   post('/users', form);

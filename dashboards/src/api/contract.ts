@@ -12,6 +12,8 @@ export interface User {
   name: string;
   display: string;
   role: Role;
+  /** Own site of a plant user. */
+  site?: string | null;
 }
 
 export interface Session {
@@ -194,11 +196,16 @@ export interface RuleState {
   state: RuleCondition;
   missing: string[];
   until: Millis | null;
-  pending: { since: Millis; for_ms: Millis; of_ms: Millis } | null;
+  /** `clearing`: the delay leads to a clear, not to an alarm. */
+  pending: { since: Millis; for_ms: Millis; of_ms: Millis; clearing?: boolean } | null;
   overridden: (Override | string)[];
   name_zh?: string;
   name_en?: string;
   why?: string | null;
+  why_en?: string | null;
+  missing_en?: string[];
+  /** It runs, but an input is unknown now: it can neither raise nor clear. */
+  unknown?: boolean;
 }
 
 export interface RuleStates {

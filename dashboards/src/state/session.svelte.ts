@@ -53,9 +53,9 @@ class SessionState {
     this.status = 'signed_out';
   }
 
-  /** Roles that only look. The server decides; this only spares a useless try. */
+  /** Only the bureau's people sign. The server decides; this only spares a useless try. */
   get readOnly(): boolean {
-    return this.user?.role === 'auditor' || this.user?.role === 'grid';
+    return this.user?.role !== 'duty' && this.user?.role !== 'officer';
   }
 
   #refuse(error: ApiError): void {

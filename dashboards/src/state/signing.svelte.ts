@@ -1,6 +1,6 @@
 // Acknowledging. A row says 提交中 until the server has answered, and only the server's answer changes an alarm (U22).
 // The key of an unanswered try is kept, so that pressing again cannot sign twice.
-import { acknowledge } from '../api/calls';
+import { type Act, actOn } from '../api/calls';
 import { ApiError, asApiError } from '../api/client';
 import type { Alarm } from '../api/contract';
 import { alarms } from './alarms.svelte';
@@ -25,16 +25,17 @@ class Signing {
     return this.refusals.get(id);
   }
 
-  async sign(alarm: Alarm, comment: string): Promise<boolean> {
+  /** Signs or resets; true once the server has confirmed. */
+  async act(alarm: Alarm, act: Act, comment: string): Promise<boolean> {
     if (this.pending.has(alarm.id)) return false;
     this.pending = new Set([...this.pending, alarm.id]);
     this.#setRefusal(alarm.id, null);
-    const attempt = `${alarm.id}:${alarm.version}`;
+    const attempt = `${act}:${alarm.id}:${alarm.version}`;
     const key = this.#keys.get(attempt) ?? newKey();
     this.#keys.set(attempt, key);
     try {
       const order = { version: alarm.version, idempotency_key: key };
-      alarms.receive(await acknowledge(alarm.id, comment === '' ? order : { ...order, comment }));
+      alarms.receive(await actOn(alarm.id, act, comment === '' ? order : { ...order, comment }));
       this.#keys.delete(attempt);
       return true;
     } catch (error) {
