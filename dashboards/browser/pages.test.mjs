@@ -73,6 +73,22 @@ test('empty, loading, error and denied are different pictures; a failure never l
   }
 });
 
+test('a fault of the page itself looks like a fault, not like the last good picture', async () => {
+  const own = await openDesk();
+  try {
+    const page = await own.newPage();
+    own.mock.faults.garbled = true;
+    await page.goto(own.mock.url);
+    await page.fill('input[name=name]', 'duty');
+    await page.fill('input[name=password]', 'duty-password');
+    await page.click('button[type=submit]');
+    await page.waitForSelector('main [data-panel=error]');
+    assert.match(await page.textContent('main'), /这不代表没有报警/);
+  } finally {
+    await own.close();
+  }
+});
+
 test('an auditor looks and cannot sign, with the reason', async () => {
   const page = await desk.newPage();
   await desk.signIn(page, 'audit', 'audit-password', '/duty?alarm=a-1');

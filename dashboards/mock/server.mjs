@@ -51,15 +51,15 @@ async function serveFile(dist, path, response) {
 }
 
 /** Starts the mock. `faults` may be changed while it runs: see the fields. */
-export async function startMock(world, { port = 0, dist = null, hbMs = 5000 } = {}) {
+export async function startMock(world, { port = 0, dist = null, hbMs = 5000, sessions = new Map() } = {}) {
   const faults = {
     /** No user exists: the set-up page. */ setup: false,
     /** Milliseconds before an acknowledgement is answered. */ ackDelayMs: 0,
     /** Somebody is faster: the next acknowledgement meets a signed alarm. */ ackBeaten: false,
     /** The next acknowledgement is carried out but its answer is lost. */ ackSilent: false,
     /** Snapshots fail with 500. */ broken: false,
+    /** Sites are answered in a shape that nobody promised. */ garbled: false,
   };
-  const sessions = new Map();
   const streams = new Set();
 
   async function api(request, response, url) {
@@ -94,7 +94,10 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000 } = 
     if (faults.broken) return refuse(response, 500, 'mock_broken');
     if (route === 'GET /stream') return openStream(world, request, response, url, hbMs, streams);
     if (route === 'GET /alarms') return answer(response, 200, { revision: world.revision, alarms: listed(world, url.searchParams) });
-    if (route === 'GET /sites') return answer(response, 200, { sites: world.sites() });
+    if (route === 'GET /sites') {
+      const sites = world.sites();
+      return answer(response, 200, { sites: faults.garbled ? sites.map((site) => ({ ...site, devices: null })) : sites });
+    }
     if (route === 'GET /values') return answer(response, 200, { revision: world.revision, values: world.values(url.searchParams.get('site')) });
     if (route === 'GET /rules/state') return answer(response, 200, world.ruleStates(url.searchParams.get('site')));
     if (route === 'GET /gateways') return answer(response, 200, { gateways: world.gateways() });
@@ -157,7 +160,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000 } = 
   await new Promise((done) => server.listen(port, '127.0.0.1', done));
   const bound = server.address().port;
   return {
-    url: `http://127.0.0.1:${bound}`, port: bound, faults, streams,
+    url: `http://127.0.0.1:${bound}`, port: bound, faults, streams, sessions,
     /** Ends everything at once, as a killed server would. */
     async kill() {
       for (const stream of streams) stream.end();
