@@ -8,31 +8,35 @@
 //!              └ dropped and counted: nothing of it can be trusted
 //! ```
 //!
-//! [`Receiver`] is pure: it decides inside a transaction ([`port::LogPort`]) that the worker commits, and has neither
+//! [`Receiver`] is pure: it decides inside a transaction ([`port::LogPort`]) that [`worker`] commits, and has neither
 //! clock nor I/O, so that the simulator drives it. An ack names a block only after the commit that logged it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::frame::{self, Kind};
-use wire::message::{Item, Stamp, Uplink};
+use wire::message::{Item, Stamp, State, Uplink};
 use wire::{GatewayName, Manifest, ManifestKey, manifest};
 
-use crate::log::LogRecord;
+use crate::log::record::CentreRecord;
+use crate::log::{LogRecord, RecordBody};
 
 mod admit;
 mod block;
 pub mod directory;
 mod effect;
 pub mod gateway;
+pub mod mqtt;
 pub mod port;
 mod time;
+pub mod worker;
 
 pub use directory::{Directory, Known};
 pub use effect::{Effects, Notice, Quarantined};
 pub use gateway::GatewayState;
 pub use time::AHEAD_MS;
 
+use gateway::Presence;
 use port::LogPort;
 
 /// Manifests kept decoded, over all gateways.
@@ -262,23 +266,50 @@ impl Receiver {
         &mut self,
         port: &mut impl LogPort,
         gateway: &str,
-        record: crate::log::record::CentreRecord,
+        record: CentreRecord,
         at: i64,
-    ) {
+    ) -> u64 {
         let position = port.append(&record.encode().as_new(gateway, at));
-        let body = crate::log::RecordBody::Centre(record);
+        let body = RecordBody::Centre(record);
         let gateway = gateway.to_owned();
         self.effects.records.push(Arc::new(LogRecord { position, received_at: at, gateway, body }));
+        position
     }
 
-    /// Logs a record of the centre as a whole: a tick, a start, a fact.
-    pub fn log_centre(
+    /// Logs a record of the centre as a whole: a tick, a start, a fact. Gives its position.
+    pub fn log_centre(&mut self, port: &mut impl LogPort, record: CentreRecord, at: i64) -> u64 {
+        self.log(port, "", record, at)
+    }
+
+    /// Takes a state message, or a last will. `None` where it is of an epoch that has a successor: a late will.
+    ///
+    /// # Errors
+    /// The stable word for what cannot be trusted.
+    pub fn receive_state(
         &mut self,
         port: &mut impl LogPort,
-        record: crate::log::record::CentreRecord,
-        at: i64,
-    ) {
-        self.log(port, "", record, at);
+        directory: &impl Directory,
+        message: Inbound<'_>,
+    ) -> Result<Option<State>, &'static str> {
+        let known = directory.gateway(message.gateway).ok_or("unknown_gateway")?;
+        let body = frame::open(&known.key, Kind::State, message.frame).map_err(|e| e.code())?;
+        let state = State::decode(body).map_err(|_| "malformed")?;
+        if state.stamp.gateway != *message.gateway {
+            return Err("topic_mismatch");
+        }
+        let epoch = state.epoch.0;
+        let kept = &mut self.touch(message.gateway).kept;
+        if kept.chain.has_successor(epoch) {
+            return Ok(None);
+        }
+        let said = Presence { epoch, online: state.online, on_battery: state.on_battery };
+        if kept.presence != Some(said) {
+            kept.presence = Some(said);
+            let record =
+                CentreRecord::Presence { epoch, online: said.online, on_battery: said.on_battery };
+            self.log(port, message.gateway.as_str(), record, message.at);
+        }
+        Ok(Some(state))
     }
 
     /// Manifests that a gateway is to send.

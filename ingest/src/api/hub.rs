@@ -94,6 +94,12 @@ impl Hub {
         self.ring().last
     }
 
+    /// Whether a stream listens.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     /// Tells of an alarm.
     pub(crate) fn alarm<T: Serialize>(&self, site: &str, alarm: &T) {
         self.publish(Body::Alarm { site: site.to_owned(), json: json(alarm) });

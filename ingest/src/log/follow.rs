@@ -2,7 +2,8 @@
 //!
 //! The store writer and the evaluator own one each, in a thread of their own; every call blocks.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use spool::{Entry, LogReader, Record};
@@ -15,6 +16,8 @@ use super::{DecodedBlock, Lineage, LogRecord, RecordBody, Tail};
 const READ_BYTES: usize = 4 << 20;
 /// Records given at once.
 const BATCH_RECORDS_MAX: usize = 2_048;
+/// Damaged records reported between two rounds of the receiver.
+const DAMAGED_MAX: usize = 4_096;
 
 /// What the receiver and the followers share.
 #[derive(Debug)]
@@ -23,6 +26,28 @@ pub struct Shared {
     pub tail: Tail,
     /// The starts of the centre on this log.
     pub lineage: Lineage,
+    damaged: Mutex<BTreeSet<u64>>,
+}
+
+impl Shared {
+    /// Of a log whose last position is `head`.
+    #[must_use]
+    pub fn new(head: u64, lineage: Lineage, samples_max: usize) -> Self {
+        Self { tail: Tail::new(head, samples_max), lineage, damaged: Mutex::default() }
+    }
+
+    fn report_damaged(&self, position: u64) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() < DAMAGED_MAX {
+            damaged.insert(position);
+        }
+    }
+
+    /// Positions that a follower could not read since the last call: the receiver takes them out of the log.
+    #[must_use]
+    pub fn take_damaged(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.damaged.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Why the log cannot be followed just now.
@@ -102,7 +127,10 @@ impl Follower {
     fn decode(&mut self, entry: Entry) -> Result<Arc<LogRecord>, FollowError> {
         let record = match entry {
             Entry::Record(record) => record,
-            Entry::Damaged { position } => return Ok(Arc::new(damaged(position))),
+            Entry::Damaged { position } => {
+                self.shared.report_damaged(position);
+                return Ok(Arc::new(damaged(position)));
+            }
         };
         let body = match record.kind {
             kind::BLOCK => self.block(&record)?,

@@ -121,17 +121,36 @@ impl Receiver {
         self.gateways.iter().filter(|(_, s)| !s.held.is_empty()).filter_map(of).collect()
     }
 
-    /// Gives up held blocks that [`Receiver::lost_in_time`] named, with their bytes.
+    /// Gives up held blocks that [`Receiver::lost_in_time`] named, with what could be read of them.
     pub fn give_up_held(
         &mut self,
         port: &mut impl LogPort,
         gateway: &GatewayName,
-        blocks: impl IntoIterator<Item = (u64, Quarantined)>,
+        positions: &[u64],
+        blocks: impl IntoIterator<Item = Quarantined>,
     ) {
-        for (position, block) in blocks {
-            self.touch(gateway).held.remove(&position);
-            port.put(&gateway::held_key(gateway.as_str(), position), None);
-            self.effects.quarantined.push(block);
+        for position in positions {
+            self.touch(gateway).held.remove(position);
+            port.put(&gateway::held_key(gateway.as_str(), *position), None);
         }
+        self.effects.quarantined.extend(blocks);
+    }
+
+    /// Closes the hole that a gateway's order waits at; nobody expects its blocks any more.
+    ///
+    /// # Errors
+    /// When the log cannot take the change.
+    pub fn give_up_hole(
+        &mut self,
+        port: &mut impl LogPort,
+        gateway: &GatewayName,
+        now: i64,
+    ) -> Result<(), spool::Error> {
+        let chain = &self.touch(gateway).kept.chain;
+        if let Some(record) = chain.give_up_hole(port, gateway.as_str())? {
+            self.log(port, gateway.as_str(), record, now);
+            self.settle_order(port, gateway, now)?;
+        }
+        Ok(())
     }
 }

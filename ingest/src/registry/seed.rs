@@ -13,7 +13,7 @@ use super::{Device, Site};
 use crate::secret::Secret;
 
 mod fact;
-mod reader;
+pub(crate) mod reader;
 mod site;
 
 pub use reader::Problem;

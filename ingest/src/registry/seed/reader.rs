@@ -28,24 +28,24 @@ impl fmt::Display for Problem {
 }
 
 /// Collects problems of one file.
-pub(super) struct Problems<'s> {
+pub(crate) struct Problems<'s> {
     source: &'s str,
     found: RefCell<Vec<Problem>>,
 }
 
 impl<'s> Problems<'s> {
-    pub(super) fn new(source: &'s str) -> Self {
+    pub(crate) fn new(source: &'s str) -> Self {
         Self { source, found: RefCell::new(Vec::new()) }
     }
 
-    pub(super) fn add(&self, span: &Range<usize>, path: &str, message: impl Into<String>) {
+    pub(crate) fn add(&self, span: &Range<usize>, path: &str, message: impl Into<String>) {
         let upto = &self.source.as_bytes()[..span.start.min(self.source.len())];
         let line = upto.iter().filter(|byte| **byte == b'\n').count() + 1;
         let problem = Problem { line, path: path.to_owned(), message: message.into() };
         self.found.borrow_mut().push(problem);
     }
 
-    pub(super) fn into_sorted(self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found.into_inner();
         found.sort();
         found
@@ -54,23 +54,23 @@ impl<'s> Problems<'s> {
 
 /// A value with where it stands.
 #[derive(Clone)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) span: Range<usize>,
-    pub(super) path: String,
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+    pub(crate) path: String,
 }
 
 /// One table being read.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     entries: &'a DeTable<'a>,
-    pub(super) span: Range<usize>,
-    pub(super) path: String,
+    pub(crate) span: Range<usize>,
+    pub(crate) path: String,
     problems: &'a Problems<'a>,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         entries: &'a DeTable<'a>,
         span: Range<usize>,
         path: String,
@@ -80,12 +80,12 @@ impl<'a> Table<'a> {
     }
 
     /// Reports a problem of the whole table.
-    pub(super) fn problem(&self, message: impl Into<String>) {
+    pub(crate) fn problem(&self, message: impl Into<String>) {
         self.problems.add(&self.span, &self.path, message);
     }
 
     /// Reports a problem of one value.
-    pub(super) fn problem_at<T>(&self, at: &At<T>, message: impl Into<String>) {
+    pub(crate) fn problem_at<T>(&self, at: &At<T>, message: impl Into<String>) {
         self.problems.add(&at.span, &at.path, message);
     }
 
@@ -121,32 +121,32 @@ impl<'a> Table<'a> {
         found
     }
 
-    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+    pub(crate) fn text(&self, key: &'static str) -> Option<At<String>> {
         self.read(key, "a text", |value| value.as_str().map(str::to_owned))
     }
 
-    pub(super) fn need_text(&self, key: &'static str) -> Option<At<String>> {
+    pub(crate) fn need_text(&self, key: &'static str) -> Option<At<String>> {
         self.required(key, self.text(key))
     }
 
-    pub(super) fn number(&self, key: &'static str) -> Option<At<f64>> {
+    pub(crate) fn number(&self, key: &'static str) -> Option<At<f64>> {
         self.read(key, "a number", number)
     }
 
-    pub(super) fn need_number(&self, key: &'static str) -> Option<At<f64>> {
+    pub(crate) fn need_number(&self, key: &'static str) -> Option<At<f64>> {
         self.required(key, self.number(key))
     }
 
-    pub(super) fn whole(&self, key: &'static str) -> Option<At<i64>> {
+    pub(crate) fn whole(&self, key: &'static str) -> Option<At<i64>> {
         self.read(key, "a whole number", whole)
     }
 
-    pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
+    pub(crate) fn flag(&self, key: &'static str) -> Option<At<bool>> {
         self.read(key, "true or false", DeValue::as_bool)
     }
 
     /// A list of texts; missing is empty.
-    pub(super) fn texts(&self, key: &'static str) -> Vec<At<String>> {
+    pub(crate) fn texts(&self, key: &'static str) -> Vec<At<String>> {
         let list = self.read(key, "a list of texts", |value| {
             let items = value.as_array()?.iter();
             items.map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect()
@@ -157,13 +157,13 @@ impl<'a> Table<'a> {
     }
 
     /// One table inside; missing is none.
-    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
+    pub(crate) fn table(&self, key: &'static str) -> Option<Table<'a>> {
         let found = self.read(key, "a table", DeValue::as_table)?;
         Some(Table::new(found.value, found.span, found.path, self.problems))
     }
 
     /// A list of tables; missing is empty.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+    pub(crate) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
         let list = self.read(key, "a list of tables", |value| {
             let items = value.as_array()?.iter();
             items.map(|item| Some((item.get_ref().as_table()?, item.span()))).collect()
@@ -179,7 +179,7 @@ impl<'a> Table<'a> {
     }
 
     /// Every entry of a table with free keys; none of them is unknown.
-    pub(super) fn free_texts(&self, key: &'static str) -> Vec<(String, At<String>)> {
+    pub(crate) fn free_texts(&self, key: &'static str) -> Vec<(String, At<String>)> {
         let Some(found) = self.read(key, "a table", DeValue::as_table) else { return Vec::new() };
         let mut entries = Vec::new();
         for (name, value) in found.value {
@@ -199,7 +199,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let asked = self.asked.borrow();
         for (key, _) in self.entries {
             if !asked.contains(key.get_ref().as_ref()) {

@@ -1,0 +1,303 @@
+//! The broker: one subscriber with manual acks, one publisher of acks. The only file that names rumqttc.
+//!
+//! rumqttc's own session is not trusted: one client and event loop per connection, thrown away on any error. A message is
+//! acked to the broker after the log has it, in the order of receipt, and only on the connection that brought it.
+//! The task that polls does nothing else; a receiver that falls behind costs the connection, never memory.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
+    SubscribeReasonCode, Transport,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::limits::FRAME_BYTES_MAX;
+use wire::topic::{Topic, filter_state, filter_up};
+
+use super::worker::{Acker, Delivery, Outgoing, Ticket, ToWorker};
+use crate::chain_of;
+use crate::config::BrokerConfig;
+use crate::metrics::Metrics;
+
+/// Unacked messages that the broker may have out; the channel to the receiver holds as many.
+pub const UNACKED_MAX: usize = 4_096;
+/// Requests that may wait in a client: every unacked message may be acked at once.
+const REQUESTS_MAX: usize = 2 * UNACKED_MAX;
+/// Acks in flight to the broker.
+const INFLIGHT: u16 = 256;
+/// First pause after a lost connection; doubled up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause after a lost connection.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Topic and MQTT header around a frame.
+const PACKET_OVERHEAD: usize = 1_024;
+
+/// Why the broker's options cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read {}", path.display())]
+pub struct SecretError {
+    path: std::path::PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Options of one connection; files are read anew, so that a renewed certificate is taken.
+fn options(broker: &BrokerConfig, suffix: &str, clean: bool) -> Result<MqttOptions, SecretError> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|source| SecretError { path: path.clone(), source })
+    };
+    let id = format!("{}{suffix}", broker.client_id);
+    let mut options = MqttOptions::new(id, broker.host.clone(), broker.port);
+    options.set_keep_alive(broker.keep_alive);
+    options.set_clean_session(clean);
+    options.set_inflight(INFLIGHT);
+    let packet = FRAME_BYTES_MAX + PACKET_OVERHEAD;
+    options.set_max_packet_size(packet, packet);
+    if let Some(user) = &broker.user {
+        let password = broker.password_file.as_ref().map(read).transpose()?.unwrap_or_default();
+        let password = String::from_utf8_lossy(&password).trim_end().to_owned();
+        options.set_credentials(user.clone(), password);
+    }
+    if broker.tls {
+        let ca = broker.ca_file.as_ref().map(read).transpose()?.unwrap_or_default();
+        let ours = broker.client_cert.as_ref();
+        let ours = ours.map(|(c, k)| Ok::<_, SecretError>((read(c)?, read(k)?))).transpose()?;
+        options.set_transport(Transport::tls(ca, ours, None));
+    }
+    Ok(options)
+}
+
+/// The connection that acks may go out on.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<(u64, Option<AsyncClient>)>);
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, (u64, Option<AsyncClient>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, client: AsyncClient) -> u64 {
+        let mut session = self.lock();
+        *session = (session.0 + 1, Some(client));
+        session.0
+    }
+
+    fn end(&self) {
+        self.lock().1 = None;
+    }
+}
+
+impl Acker for Sessions {
+    /// Never acks a message of an earlier connection: its packet id may mean another one by now.
+    fn ack(&self, tickets: &[Ticket]) {
+        let session = self.lock();
+        let (now, Some(client)) = &*session else { return };
+        for ticket in tickets.iter().filter(|t| t.session == *now && t.packet != 0) {
+            let mut publish = Publish::new("", QoS::AtLeastOnce, Bytes::new());
+            publish.pkid = ticket.packet;
+            // A full queue means that the connection is stuck: the broker sends again after it is gone.
+            if client.try_ack(&publish).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Subscribes and hands messages to the receiver until `stop`.
+pub async fn subscribe(
+    broker: BrokerConfig,
+    inbox: SyncSender<ToWorker>,
+    sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let mut pause = Backoff::new(1);
+    while !stop.is_cancelled() {
+        match options(&broker, "", false) {
+            Ok(mut options) => {
+                options.set_manual_acks(true);
+                let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
+                let session = sessions.begin(client.clone());
+                let connection = Connection { client, session, inbox: &inbox, metrics: &metrics };
+                let run = connection.run(events, &mut pause);
+                let ended = tokio::select! {
+                    ended = run => ended,
+                    () = stop.cancelled() => return,
+                };
+                sessions.end();
+                metrics.broker_connected.set(0);
+                pause.say("subscriber", &ended.to_string());
+            }
+            Err(error) => pause.say("subscriber", &chain_of(&error)),
+        }
+        metrics.broker_reconnects.inc();
+        pause.wait(&stop).await;
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Lost(Box<ConnectionError>),
+    #[error(
+        "the broker refuses the subscription or gives it less than QoS 1; mend its access list"
+    )]
+    Refused,
+    #[error("the receiver is behind by {UNACKED_MAX} messages")]
+    Behind,
+}
+
+struct Connection<'a> {
+    client: AsyncClient,
+    session: u64,
+    inbox: &'a SyncSender<ToWorker>,
+    metrics: &'a Metrics,
+}
+
+impl Connection<'_> {
+    async fn run(self, mut events: EventLoop, pause: &mut Backoff) -> Ended {
+        loop {
+            let event = match events.poll().await {
+                Ok(Event::Incoming(packet)) => packet,
+                Ok(Event::Outgoing(_)) => continue,
+                Err(error) => return Ended::Lost(Box::new(error)),
+            };
+            let went_on = match event {
+                Packet::ConnAck(ack) => self.connected(ack.session_present),
+                Packet::SubAck(ack) => match ack.return_codes[..] {
+                    [SubscribeReasonCode::Success(QoS::AtLeastOnce)] => {
+                        pause.reset();
+                        Ok(())
+                    }
+                    _ => Err(Ended::Refused),
+                },
+                Packet::Publish(publish) => self.deliver(publish),
+                _ => Ok(()),
+            };
+            if let Err(ended) = went_on {
+                return ended;
+            }
+        }
+    }
+
+    fn connected(&self, session_present: bool) -> Result<(), Ended> {
+        tracing::info!(session_present, "connected to the broker");
+        self.metrics.broker_connected.set(1);
+        for filter in [filter_up(), filter_state()] {
+            // The queue of a new client has room.
+            self.client.try_subscribe(filter, QoS::AtLeastOnce).map_err(|_| Ended::Refused)?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, publish: Publish) -> Result<(), Ended> {
+        let ticket = Ticket { session: self.session, packet: publish.pkid };
+        let Ok(topic) = publish.topic.parse::<Topic>() else {
+            self.metrics.dropped("topic");
+            return self.send(ToWorker::Void(ticket));
+        };
+        self.metrics.received_bytes.inc_by(publish.payload.len() as u64);
+        self.send(ToWorker::Message(Delivery { topic, payload: publish.payload, ticket }))
+    }
+
+    fn send(&self, message: ToWorker) -> Result<(), Ended> {
+        match self.inbox.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Ended::Behind),
+        }
+    }
+}
+
+/// Publishes acks and commands until `stop`. What cannot go out is dropped: acks are repeated.
+pub async fn publish(
+    broker: BrokerConfig,
+    mut outbox: mpsc::Receiver<Outgoing>,
+    stop: CancellationToken,
+) {
+    let mut pause = Backoff::new(2);
+    while !stop.is_cancelled() {
+        match options(&broker, "-ack", true) {
+            Ok(options) => {
+                let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
+                // Polling and feeding are two futures that both live as long as the connection: poll is not cancel-safe.
+                let up = tokio::sync::Notify::new();
+                let poll = async {
+                    loop {
+                        match events.poll().await {
+                            Ok(Event::Incoming(Packet::ConnAck(_))) => up.notify_one(),
+                            Ok(_) => {}
+                            Err(error) => return error.to_string(),
+                        }
+                    }
+                };
+                let feed = async {
+                    up.notified().await;
+                    while let Some(message) = outbox.recv().await {
+                        let topic = message.topic.to_string();
+                        let frame = Bytes::from(message.frame);
+                        if client
+                            .publish_bytes(topic, QoS::AtLeastOnce, false, frame)
+                            .await
+                            .is_err()
+                        {
+                            break;
+                        }
+                    }
+                    "the receiver stopped".to_owned()
+                };
+                let ended = tokio::select! {
+                    ended = poll => ended,
+                    ended = feed => ended,
+                    () = stop.cancelled() => return,
+                };
+                pause.say("publisher", &ended);
+            }
+            Err(error) => pause.say("publisher", &chain_of(&error)),
+        }
+        if outbox.is_closed() && outbox.is_empty() {
+            return;
+        }
+        pause.wait(&stop).await;
+    }
+}
+
+/// Pauses that double and are spread by a little, so that many centres do not knock in step.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+    spread: u64,
+}
+
+impl Backoff {
+    fn new(seed: u64) -> Self {
+        Self { next: PAUSE_MIN, spread: seed }
+    }
+
+    fn reset(&mut self) {
+        self.next = PAUSE_MIN;
+    }
+
+    /// Says why a connection ended, once until the next one holds.
+    fn say(&self, who: &str, why: &str) {
+        if self.next == PAUSE_MIN {
+            tracing::warn!(who, why, "connection to the broker lost, trying again");
+        } else {
+            tracing::debug!(who, why, "broker still away");
+        }
+    }
+
+    async fn wait(&mut self, stop: &CancellationToken) {
+        self.spread = self.spread.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let pause = self.next + Duration::from_millis(self.spread >> 56);
+        self.next = (self.next * 2).min(PAUSE_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}

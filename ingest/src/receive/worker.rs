@@ -1,0 +1,372 @@
+//! The receiver's thread: gathers messages, decides, commits, then acks. The one writer of the durable log.
+//!
+//! ```text
+//! inbox ─► group (≤ 5 ms, ≤ 1 MiB) ─► Receiver in a transaction ─► quarantine ─► commit
+//!                       then: tail for the cursors · newest values · PUBACK in order of receipt · acks to gateways
+//! ```
+//!
+//! A group that cannot be committed changes nothing and acks nothing to a gateway; the broker gets its PUBACK all the
+//! same, because it is transport and the gateway still has the blocks.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use spool::{Class, Log, Txn};
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+use wire::frame::{self, Kind};
+use wire::topic::{Topic, TopicKind};
+
+use super::directory::KeyRing;
+use super::{Directory, Effects, Inbound, Outcome, Receiver, Room};
+use crate::ack;
+use crate::chain_of;
+use crate::clock::Clock;
+use crate::live::Live;
+use crate::log::record::CentreRecord;
+use crate::log::{Progress, Shared};
+use crate::metrics::{Metrics, Word, gauge};
+use crate::quarantine::Quarantine;
+use crate::registry::Registrar;
+
+mod house;
+
+/// Messages in one group at most.
+const GROUP_MESSAGES_MAX: usize = 1_024;
+/// Bytes of frames in one group at most.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+/// How long a group waits for more, ms: half of the 10 ms that a group commit may take.
+const GATHER: Duration = Duration::from_millis(5);
+/// A group of so many messages does not wait for more.
+const GATHER_MESSAGES: usize = 64;
+/// How often the receiver looks at the clock when nothing arrives.
+const IDLE: Duration = Duration::from_millis(200);
+/// Time between two ticks, ms.
+const TICK_MS: i64 = 1_000;
+
+/// Something for the receiver.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// A message of a gateway.
+    Message(Delivery),
+    /// A message that says nothing: only to be acked to the broker in its turn.
+    Void(Ticket),
+    /// A fact to be logged; answers with its position once it is durable.
+    Fact(Box<rules::Fact>, tokio::sync::oneshot::Sender<u64>),
+}
+
+/// A message as the broker delivered it.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Its topic.
+    pub topic: Topic,
+    /// The frame.
+    pub payload: Bytes,
+    /// What acks it to the broker.
+    pub ticket: Ticket,
+}
+
+/// Names a delivery on one connection to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The connection.
+    pub session: u64,
+    /// Its packet id there; 0 = none to ack.
+    pub packet: u16,
+}
+
+/// Acks deliveries to the broker, in order.
+pub trait Acker: Send + Sync + std::fmt::Debug {
+    /// Acks them, where their connection still is.
+    fn ack(&self, tickets: &[Ticket]);
+}
+
+/// A frame for a gateway.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Its topic.
+    pub topic: Topic,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+/// What the receiver works with.
+#[derive(Debug)]
+pub struct Works {
+    /// The durable log.
+    pub log: Log,
+    /// What the cursors share.
+    pub shared: Arc<Shared>,
+    /// How far the cursors are.
+    pub progress: Arc<Progress>,
+    /// Where blocks are set aside.
+    pub quarantine: Arc<Quarantine>,
+    /// Newest values and gateways.
+    pub live: Arc<Live>,
+    /// Keys and sites.
+    pub registrar: Arc<Registrar>,
+    /// The centre's time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Acks deliveries to the broker.
+    pub acker: Arc<dyn Acker>,
+    /// Towards the gateways.
+    pub outbox: Sender<Outgoing>,
+    /// Bytes of one gateway's blocks beyond which its backfill waits.
+    pub gateway_quota: u64,
+    /// A hole older than this is given up, ms.
+    pub hole_max_ms: i64,
+}
+
+/// The receiver's thread.
+#[derive(Debug)]
+pub struct Worker {
+    works: Works,
+    receiver: Receiver,
+    ring: KeyRing,
+    ticked_at: i64,
+    housed_at: i64,
+    crowded: bool,
+    failing: bool,
+}
+
+/// What a group brings.
+#[derive(Debug, Default)]
+struct Group {
+    messages: Vec<Delivery>,
+    facts: Vec<(Box<rules::Fact>, tokio::sync::oneshot::Sender<u64>)>,
+    tickets: Vec<Ticket>,
+    bytes: usize,
+}
+
+impl Group {
+    fn add(&mut self, item: ToWorker) {
+        match item {
+            ToWorker::Message(delivery) => {
+                self.bytes += delivery.payload.len();
+                self.tickets.push(delivery.ticket);
+                self.messages.push(delivery);
+            }
+            ToWorker::Void(ticket) => self.tickets.push(ticket),
+            ToWorker::Fact(fact, logged) => self.facts.push((fact, logged)),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.tickets.len() >= GROUP_MESSAGES_MAX || self.bytes >= GROUP_BYTES_MAX
+    }
+}
+
+impl Worker {
+    /// A worker over what the log kept.
+    #[must_use]
+    pub fn new(works: Works, receiver: Receiver) -> Self {
+        let ring = KeyRing::of(&works.registrar.current());
+        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, crowded: false, failing: false }
+    }
+
+    /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.
+    ///
+    /// # Errors
+    /// When the log is damaged: opening it again salvages what can be read.
+    pub fn run(
+        mut self,
+        inbox: &Inbox<ToWorker>,
+        stop: &CancellationToken,
+    ) -> Result<(), spool::Error> {
+        loop {
+            let stopping = stop.is_cancelled();
+            let group = match inbox.recv_timeout(if stopping { Duration::ZERO } else { IDLE }) {
+                Ok(first) => gather(first, inbox),
+                Err(RecvTimeoutError::Timeout) if !stopping => Group::default(),
+                Err(_) => return Ok(()),
+            };
+            self.follow_registry();
+            self.commit(group)?;
+            self.keep_house()?;
+            self.send_acks();
+        }
+    }
+
+    fn follow_registry(&mut self) {
+        let registry = self.works.registrar.current();
+        if registry.revision != self.ring.revision {
+            self.ring = KeyRing::of(&registry);
+        }
+    }
+
+    /// Decides about a group, makes it durable, then tells everybody.
+    fn commit(&mut self, group: Group) -> Result<(), spool::Error> {
+        let now = self.works.clock.now_ms();
+        let tick = now - self.ticked_at >= TICK_MS || now < self.ticked_at;
+        if group.messages.is_empty() && group.facts.is_empty() && !tick {
+            self.works.acker.ack(&group.tickets);
+            return Ok(());
+        }
+        self.receiver.set_quarantine_full(self.works.quarantine.full());
+        match self.transact(&group, tick, now) {
+            Ok(logged) => {
+                self.ticked_at = if tick { now } else { self.ticked_at };
+                self.works.metrics.commits.inc();
+                let effects = self.receiver.committed();
+                self.tell(effects, now);
+                for ((_, told), position) in group.facts.into_iter().zip(logged) {
+                    if told.send(position).is_err() {
+                        tracing::debug!(position, "nobody waits for a fact that was logged");
+                    }
+                }
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the log takes records again");
+                }
+            }
+            Err(failed) => self.failed(failed)?,
+        }
+        self.works.acker.ack(&group.tickets);
+        Ok(())
+    }
+
+    fn transact(&mut self, group: &Group, tick: bool, now: i64) -> Result<Vec<u64>, Failed> {
+        let works = &mut self.works;
+        let (used, bound) = works.log.size().map_err(Failed::Log)?;
+        let room = Room { used, bound, gateway_quota: works.gateway_quota };
+        self.crowded = room.is_crowded();
+        works.metrics.log_bytes.set(gauge(used));
+        works.metrics.log_bytes_max.set(gauge(bound));
+        let mut txn = works.log.begin();
+        for message in &group.messages {
+            let inbound =
+                Inbound { gateway: &message.topic.gateway, frame: &message.payload, at: now };
+            match message.topic.kind {
+                TopicKind::Up => {
+                    let outcome = self.receiver.receive(&mut txn, &self.ring, &room, inbound);
+                    count(&works.metrics, outcome.map_err(Failed::Log)?);
+                }
+                TopicKind::State => {
+                    match self.receiver.receive_state(&mut txn, &self.ring, inbound) {
+                        Ok(Some(state)) => works.live.state(&state, now),
+                        Ok(None) => {}
+                        Err(code) => works.metrics.dropped(code),
+                    }
+                }
+                TopicKind::Ack | TopicKind::Cmd => works.metrics.dropped("topic"),
+            }
+        }
+        let mut logged = Vec::with_capacity(group.facts.len());
+        for (fact, _) in &group.facts {
+            logged.push(self.receiver.log_centre(&mut txn, CentreRecord::Fact(fact.clone()), now));
+        }
+        if tick {
+            self.receiver.log_centre(&mut txn, CentreRecord::Tick, now);
+        }
+        finish(&mut self.receiver, &works.quarantine, txn)?;
+        Ok(logged)
+    }
+
+    /// After a commit: the cursors, the newest values, people.
+    fn tell(&self, effects: Effects, now: i64) {
+        let works = &self.works;
+        for block in effects.records.iter().filter_map(|r| r.block()) {
+            works.metrics.samples.inc_by(block.readings.sample_count() as u64);
+            works.live.block(block);
+        }
+        works.shared.tail.push(effects.records);
+        for set_aside in &effects.quarantined {
+            works.metrics.quarantined.get_or_create(&Word { code: set_aside.code }).inc();
+        }
+        for notice in effects.notices {
+            let gateway = notice.gateway.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(code = notice.code, gateway, text = %notice.text, "notice");
+            works.live.notice(notice.code, &gateway, &notice.text, now);
+        }
+        works.metrics.log_position.set(gauge(works.shared.tail.head()));
+    }
+
+    fn failed(&mut self, failed: Failed) -> Result<(), spool::Error> {
+        self.receiver.rolled_back();
+        self.works.metrics.commit_failures.inc();
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(error = %chain_of(&failed), "the log does not take records; nothing is acked to gateways until it does");
+        }
+        match failed {
+            Failed::Log(error) if error.class() == Class::Reopen => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn send_acks(&mut self) {
+        let works = &mut self.works;
+        let said = ack::Said {
+            now: works.clock.now_ms(),
+            crowded: self.crowded,
+            fact_revision: works.registrar.current().fact_revision,
+        };
+        let txn = works.log.begin();
+        for (gateway, ack) in ack::due(&mut self.receiver, &txn, &said) {
+            let Some(known) = self.ring.gateway(&gateway) else { continue };
+            let frame = frame::seal(&known.key, Kind::Ack, &ack.encode());
+            let topic = Topic::new(gateway, TopicKind::Ack);
+            // A full outbox means that the broker is away: acks are repeated.
+            if works.outbox.try_send(Outgoing { topic, frame }).is_ok() {
+                works.metrics.acks.inc();
+            }
+        }
+    }
+}
+
+/// Takes what is there already, and waits a little for more while the group is small.
+fn gather(first: ToWorker, inbox: &Inbox<ToWorker>) -> Group {
+    let mut group = Group::default();
+    group.add(first);
+    while !group.is_full() {
+        let next = match inbox.try_recv() {
+            Ok(next) => Ok(next),
+            Err(_) if group.tickets.len() < GATHER_MESSAGES => inbox.recv_timeout(GATHER),
+            Err(_) => break,
+        };
+        match next {
+            Ok(next) => group.add(next),
+            Err(_) => break,
+        }
+    }
+    group
+}
+
+/// Makes the transaction durable: first what it sets aside, then the log.
+fn finish(
+    receiver: &mut Receiver,
+    quarantine: &Quarantine,
+    mut txn: Txn<'_>,
+) -> Result<(), Failed> {
+    receiver.seal(&mut txn);
+    if !receiver.quarantined().is_empty() {
+        quarantine.put(receiver.quarantined()).map_err(Failed::Quarantine)?;
+    }
+    txn.commit().map(|_| ()).map_err(Failed::Log)
+}
+
+fn count(metrics: &Metrics, outcome: Outcome) {
+    let code = match outcome {
+        Outcome::Logged => "logged",
+        Outcome::Duplicate => "duplicate",
+        Outcome::Manifest => "manifest",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Refused(code) => {
+            metrics.refusals.get_or_create(&Word { code }).inc();
+            "refused"
+        }
+        Outcome::Dropped(code) => return metrics.dropped(code),
+    };
+    metrics.messages.get_or_create(&Word { code }).inc();
+}
+
+/// Why a group was not committed.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the log cannot be used")]
+    Log(#[source] spool::Error),
+    #[error("the quarantine cannot be used")]
+    Quarantine(#[source] crate::quarantine::QuarantineError),
+}

@@ -1,0 +1,163 @@
+//! What the receiver does between groups: gives up what can never come, evicts what nobody needs, counts.
+
+use spool::Entry;
+
+use super::super::gateway::Hole;
+use super::super::{Effects, Quarantined};
+use super::{Failed, Worker, finish};
+use crate::metrics::gauge;
+
+/// Time between two rounds, ms.
+const HOUSE_MS: i64 = 5_000;
+/// Transactions of one eviction per round: appends never wait for more than one.
+const EVICTIONS_MAX: usize = 16;
+/// Held blocks given up in one round.
+const LOST_MAX: usize = 64;
+
+impl Worker {
+    pub(super) fn keep_house(&mut self) -> Result<(), spool::Error> {
+        let now = self.works.clock.now_ms();
+        if now - self.housed_at < HOUSE_MS && now >= self.housed_at {
+            return Ok(());
+        }
+        self.housed_at = now;
+        let kept = self
+            .close_holes(now)
+            .and_then(|()| self.lose_in_time(now))
+            .and_then(|()| self.discard());
+        if let Err(failed) = kept {
+            self.failed(failed)?;
+        }
+        self.evict()?;
+        self.count(now);
+        Ok(())
+    }
+
+    /// Gives up holes that are too old, or whose followers use up their gateway's share of the log.
+    fn close_holes(&mut self, now: i64) -> Result<(), Failed> {
+        let (hole_max, quota) = (self.works.hole_max_ms, self.works.gateway_quota);
+        let names: Vec<_> = self.receiver.gateways().map(|(name, _)| name.clone()).collect();
+        let mut txn = self.works.log.begin();
+        for name in names {
+            let kept = self.receiver.gateway(&name).map(|g| &g.kept);
+            let want = kept.and_then(|k| k.chain.want(&txn, name.as_str()));
+            let before = kept.and_then(|k| k.hole);
+            let hole = want.map(|(epoch, seq)| match before {
+                Some(hole) if (hole.epoch, hole.seq) == (epoch, seq) => hole,
+                _ => Hole { epoch, seq, since: now },
+            });
+            if hole != before {
+                self.receiver.touch(&name).kept.hole = hole;
+            }
+            let Some(hole) = hole else { continue };
+            let crowding = txn.log().usage(name.as_str()).bytes > quota;
+            if now - hole.since > hole_max || crowding {
+                self.receiver.give_up_hole(&mut txn, &name, now).map_err(Failed::Log)?;
+            }
+        }
+        finish(&mut self.receiver, &self.works.quarantine, txn)?;
+        self.end(now);
+        Ok(())
+    }
+
+    /// Sets aside held blocks whose boot's offset can no longer come.
+    fn lose_in_time(&mut self, now: i64) -> Result<(), Failed> {
+        let lost = self.receiver.lost_in_time(&self.works.log.begin());
+        for (gateway, mut positions) in lost {
+            positions.truncate(LOST_MAX);
+            let reader = self.works.log.reader().map_err(Failed::Log)?;
+            let entries = reader.at(&positions).map_err(Failed::Log)?;
+            let blocks = entries.into_iter().filter_map(|entry| match entry {
+                Entry::Record(record) => {
+                    let block = Quarantined {
+                        gateway: gateway.clone(),
+                        epoch: record.epoch,
+                        seq: record.seq,
+                        code: "time_unknown",
+                        detail: format!(
+                            "the gateway's clock was never set; received at {} ms",
+                            record.received_at
+                        ),
+                        rows: Vec::new(),
+                        bytes: record.bytes,
+                        at: record.received_at,
+                    };
+                    Some(block)
+                }
+                Entry::Damaged { .. } => None,
+            });
+            let blocks: Vec<_> = blocks.collect();
+            let mut txn = self.works.log.begin();
+            self.receiver.give_up_held(&mut txn, &gateway, &positions, blocks);
+            finish(&mut self.receiver, &self.works.quarantine, txn)?;
+            self.end(now);
+        }
+        Ok(())
+    }
+
+    /// Takes records out that a follower could not read, so that their gateway sends them again.
+    fn discard(&mut self) -> Result<(), Failed> {
+        let damaged = self.works.shared.take_damaged();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(
+            records = damaged.len(),
+            "records of the log are damaged; their gateways send them again if they still have them"
+        );
+        let mut txn = self.works.log.begin();
+        for position in damaged {
+            txn.discard(position).map_err(Failed::Log)?;
+        }
+        txn.commit().map(|_| ()).map_err(Failed::Log)
+    }
+
+    fn end(&mut self, now: i64) {
+        let effects: Effects = self.receiver.committed();
+        self.tell(effects, now);
+    }
+
+    /// Evicts what is stored, settled, not held for its clock, and older than the second-newest snapshot.
+    fn evict(&mut self) -> Result<(), spool::Error> {
+        let mut keep: Vec<u64> = self.works.progress.kept().to_vec();
+        keep.extend(self.receiver.gateways().flat_map(|(_, g)| g.held.keys().copied()));
+        keep.sort_unstable();
+        keep.dedup();
+        let upto = self.works.progress.evictable();
+        for _ in 0..EVICTIONS_MAX {
+            match self.works.log.evict(upto, &keep) {
+                Ok(evicted) if evicted.more => {}
+                Ok(_) => return Ok(()),
+                Err(error) if error.class() == spool::Class::Reopen => return Err(error),
+                Err(error) => {
+                    tracing::warn!(error = %crate::chain_of(&error), "the log could not evict");
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, now: i64) {
+        let (metrics, progress) = (&self.works.metrics, &self.works.progress);
+        metrics.store_position.set(gauge(progress.store_position()));
+        metrics.evaluator_position.set(gauge(progress.evaluator_position()));
+        let heard = self.receiver.gateways().filter(|(_, g)| now - g.ack.heard_at < 60_000);
+        metrics.gateways_heard.set(gauge(heard.count() as u64));
+        metrics.quarantine_entries.set(gauge(self.works.quarantine.open_entries()));
+        let distrusted = self.receiver.distrusts_own_clock(now);
+        metrics.clock_distrusted.set(i64::from(distrusted));
+        let live = &self.works.live;
+        live.standing("clock_distrusted", distrusted, now, || {
+            "most gateways say that the centre's clock is behind; check NTP on this machine"
+                .to_owned()
+        });
+        live.standing("log_crowded", self.crowded, now, || {
+            "the durable log is at 80 % or beyond: backfill waits at the gateways; see store and evaluator lag".to_owned()
+        });
+        live.standing("log_failing", self.failing, now, || {
+            "the durable log cannot be written: nothing is acked; check the disk of state_dir"
+                .to_owned()
+        });
+    }
+}
