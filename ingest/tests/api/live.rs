@@ -59,13 +59,17 @@ impl Listening {
         }
     }
 
+    /// The next event of that name; heartbeats go on for ever, so the wait as a whole has an end.
     async fn until(&mut self, name: &str) -> Heard {
-        loop {
-            let heard = self.next().await.unwrap_or_else(|| panic!("ended before {name}"));
-            if heard.name == name {
-                return heard;
+        let found = async {
+            loop {
+                let heard = self.next().await.unwrap_or_else(|| panic!("ended before {name}"));
+                if heard.name == name {
+                    return heard;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{name} never came"))
     }
 }
 
@@ -160,6 +164,7 @@ async fn streams_end_with_their_session_and_with_the_service() {
     first.until("signed_out").await;
     assert!(first.next().await.is_none());
     rig.stop.cancel();
-    while second.next().await.is_some() {}
+    let drained = async { while second.next().await.is_some() {} };
+    timeout(PATIENCE, drained).await.expect("the stream ends");
     timeout(PATIENCE, rig.tasks.wait()).await.expect("the service stops");
 }
