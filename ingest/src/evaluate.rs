@@ -3,7 +3,7 @@
 //! ```text
 //! spool::Log ──► Cursor ──► Centre: one rules::Evaluator per gateway ──► State::apply_evaluations
 //!                  │ position, snapshots                                   alarms, journals, outbox, positions
-//!                  └─ Board: rule states, progress, what the log must keep   in one transaction
+//!                  └─ Board: rule states and progress; Progress: what the log must keep   in one transaction
 //! ```
 //!
 //! `davy-ingest run` gives it its own thread. It waits for nobody: a store that is down, a console or a notification
@@ -23,7 +23,7 @@ pub mod snapshot;
 mod tests;
 
 pub use board::Board;
-pub use centre::{Centre, GATEWAYS_MAX, Said, TakeError};
-pub use cursor::{Cursor, CursorError, SNAPSHOT_INTERVAL_MS};
+pub use centre::{Centre, GATEWAYS_MAX, Said};
+pub use cursor::{Cursor, CursorError, Listener, SNAPSHOT_INTERVAL_MS, Works};
 pub use engines::{CatalogueEngines, EngineStep, Engines};
-pub use replay::verdict_journal_of;
+pub use replay::{follower_of, verdict_journal_of};

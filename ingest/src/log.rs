@@ -16,7 +16,7 @@ pub mod record;
 pub mod tail;
 pub mod writer;
 
-pub use follow::{Batch, FollowError, Follower, Shared};
+pub use follow::{Batch, FollowError, Follower, Found, Shared};
 pub use lineage::Lineage;
 pub use progress::Progress;
 pub use tail::Tail;

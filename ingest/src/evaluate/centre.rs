@@ -1,7 +1,7 @@
 //! All evaluators of the centre, fed from the log: one per gateway, each a pure function of its records.
 //!
-//! Called by the cursor, by the replay and by tests with records in log order. It does no I/O of its own but reading
-//! waiting blocks again, and knows no clock.
+//! Called by the cursor and by the replay with records in log order. It does no I/O of its own but reading waiting blocks
+//! again, and knows no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,35 +11,15 @@ use rules::evaluator::{
 };
 use rules::{Catalogue, Fact, GatewayMonitor, Quality, RuleState, Transition};
 use serde::{Deserialize, Serialize};
-use spool::{Entry, LogReader};
 
 use super::convert::Converter;
 use super::engines::Engines;
 use super::known::{Known, is_on, model_of, record};
-use crate::log::decode::{DecodeBlockError, Decoder};
-use crate::log::record::{CentreRecord, RecordError, kind};
+use crate::log::record::{CentreRecord, Decided, GoneSpan};
+use crate::log::{DecodedBlock, Follower, Found, LogRecord, RecordBody};
 
 /// Most gateways that one centre evaluates; blocks of further ones are stored, not evaluated.
 pub const GATEWAYS_MAX: usize = 16_384;
-
-/// Why a record was not taken. The evaluators are as they were.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeError {
-    /// A block cannot be handed over.
-    #[error("a block of the log was not evaluated")]
-    Block(#[source] DecodeBlockError),
-    /// Another record cannot be understood.
-    #[error("a record of the log was not evaluated")]
-    Record(#[source] RecordError),
-}
-
-impl TakeError {
-    /// Whether the same record may be taken at another try.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Block(error) if error.is_transient())
-    }
-}
 
 /// What the evaluator of a gateway said about one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +59,6 @@ impl Own {
 pub struct Centre<E: Engines> {
     engines: E,
     limits: Limits,
-    decoder: Decoder,
     pub(super) own: Own,
     pub(super) gateways: BTreeMap<String, Fed<E>>,
 }
@@ -88,64 +67,53 @@ impl<E: Engines> Centre<E> {
     /// Begins before the first record.
     #[must_use]
     pub fn new(engines: E, limits: Limits) -> Self {
-        Self {
-            own: Own::new(engines.catalogue()),
-            engines,
-            limits,
-            decoder: Decoder::default(),
-            gateways: BTreeMap::new(),
-        }
+        Self { own: Own::new(engines.catalogue()), engines, limits, gateways: BTreeMap::new() }
     }
 
     /// Takes the next record of the log and says what follows from it.
-    ///
-    /// # Errors
-    /// [`TakeError`]; one that is not transient means that the record can never be taken.
-    pub fn take(
-        &mut self,
-        record: &spool::Record,
-        log: &LogReader,
-        out: &mut Vec<Said>,
-    ) -> Result<(), TakeError> {
-        let position = record.position;
-        let is_new = position > self.own.position;
-        if is_new && record.kind == kind::BLOCK {
-            let mut turns = Vec::new();
-            self.own.monitor.received(&record.gateway, record.received_at, &mut turns);
-            out.extend(turns.into_iter().map(|turn| told(turn, record.received_at)));
+    pub fn take(&mut self, record: &LogRecord, log: &mut Follower, out: &mut Vec<Said>) {
+        let is_new = record.position > self.own.position;
+        match &record.body {
+            RecordBody::Block { block, decided } => {
+                if is_new {
+                    self.heard(&record.gateway, record.received_at, out);
+                }
+                self.take_block(record, block, decided, log, out);
+            }
+            RecordBody::Centre(body) => self.take_centre(record, body, is_new, log, out),
+            // It is no longer logged: the receiver discards it and the gateway sends the block again.
+            RecordBody::Damaged => {}
         }
-        self.take_any(record, log, is_new, out)?;
-        if is_new {
-            self.own.position = position;
-        }
-        Ok(())
+        self.own.position = self.own.position.max(record.position);
     }
 
-    fn take_any(
+    fn heard(&mut self, gateway: &str, at: i64, out: &mut Vec<Said>) {
+        let mut turns = Vec::new();
+        self.own.monitor.received(gateway, at, &mut turns);
+        out.extend(turns.into_iter().map(|turn| told(turn, at)));
+    }
+
+    fn take_centre(
         &mut self,
-        record: &spool::Record,
-        log: &LogReader,
+        record: &LogRecord,
+        body: &CentreRecord,
         is_new: bool,
+        log: &mut Follower,
         out: &mut Vec<Said>,
-    ) -> Result<(), TakeError> {
+    ) {
         let (position, at) = (record.position, record.received_at);
-        if record.kind == kind::BLOCK {
-            return self.take_block(record, log, out);
-        }
-        match CentreRecord::decode(record).map_err(TakeError::Record)? {
+        match body {
             CentreRecord::Chain { epoch, last, .. } => {
+                let (epoch, last) = (*epoch, *last);
                 self.feed(&record.gateway, position, log, out, |_| Record::Chain { epoch, last });
             }
             CentreRecord::Gone(gone) => {
-                let spans = gone.iter().map(|gone| Span {
-                    epoch: gone.epoch,
-                    from: gone.from,
-                    to: gone.to,
-                });
-                let spans = spans.collect();
+                let span =
+                    |gone: &GoneSpan| Span { epoch: gone.epoch, from: gone.from, to: gone.to };
+                let spans = gone.iter().map(span).collect();
                 self.feed(&record.gateway, position, log, out, |_| Record::Gone(spans));
             }
-            CentreRecord::Fact(fact) => self.take_fact(position, at, &fact, is_new, log, out),
+            CentreRecord::Fact(fact) => self.take_fact(position, at, fact, is_new, log, out),
             CentreRecord::Tick => {
                 if is_new {
                     let mut turns = Vec::new();
@@ -162,7 +130,6 @@ impl<E: Engines> Centre<E> {
             }
             CentreRecord::Presence { .. } => {}
         }
-        Ok(())
     }
 
     /// State of every rule at a gateway.
@@ -202,23 +169,23 @@ impl<E: Engines> Centre<E> {
 
     fn take_block(
         &mut self,
-        record: &spool::Record,
-        log: &LogReader,
+        record: &LogRecord,
+        block: &DecodedBlock,
+        decided: &Decided,
+        log: &mut Follower,
         out: &mut Vec<Said>,
-    ) -> Result<(), TakeError> {
+    ) {
         let position = record.position;
-        if self
+        let is_taken = self
             .gateways
             .get(&record.gateway)
-            .is_some_and(|fed| position <= fed.evaluator.position())
-        {
-            return Ok(());
+            .is_some_and(|fed| position <= fed.evaluator.position());
+        if is_taken || decided.is_superseded {
+            return;
         }
-        let decoded = self.decoder.decode(record, log).map_err(TakeError::Block)?;
         self.feed(&record.gateway, position, log, out, |fed| {
-            Record::Block(Box::new(fed.converter.block(&decoded, fed.evaluator.series())))
+            Record::Block(Box::new(fed.converter.block(block, decided, fed.evaluator.series())))
         });
-        Ok(())
     }
 
     /// A fact reaches every gateway that the site has, or had, devices on.
@@ -228,7 +195,7 @@ impl<E: Engines> Centre<E> {
         at: i64,
         fact: &Fact,
         is_new: bool,
-        log: &LogReader,
+        log: &mut Follower,
         out: &mut Vec<Said>,
     ) {
         // Each start of the centre may log a fact again: only the first counts.
@@ -263,14 +230,13 @@ impl<E: Engines> Centre<E> {
     fn feed_all(
         &mut self,
         position: u64,
-        log: &LogReader,
+        log: &mut Follower,
         out: &mut Vec<Said>,
         record: impl Fn() -> Record<E::Engine>,
     ) {
         let mut said = Vec::new();
         for (gateway, fed) in &mut self.gateways {
-            let mut again =
-                Again { log, decoder: &mut self.decoder, converter: &mut fed.converter };
+            let mut again = Again { log: &mut *log, converter: &mut fed.converter };
             fed.evaluator.record(position, record(), &mut again, &mut said);
             out.extend(said.drain(..).map(|output| Said { gateway: gateway.clone(), output }));
         }
@@ -280,7 +246,7 @@ impl<E: Engines> Centre<E> {
         &mut self,
         gateway: &str,
         position: u64,
-        log: &LogReader,
+        log: &mut Follower,
         out: &mut Vec<Said>,
         record: impl FnOnce(&mut Fed<E>) -> Record<E::Engine>,
     ) {
@@ -290,7 +256,7 @@ impl<E: Engines> Centre<E> {
         let Some(fed) = self.gateways.get_mut(gateway) else { return };
         let record = record(fed);
         let mut said = Vec::new();
-        let mut again = Again { log, decoder: &mut self.decoder, converter: &mut fed.converter };
+        let mut again = Again { log: &mut *log, converter: &mut fed.converter };
         fed.evaluator.record(position, record, &mut again, &mut said);
         out.extend(said.into_iter().map(|output| Said { gateway: gateway.to_owned(), output }));
     }
@@ -300,7 +266,7 @@ impl<E: Engines> Centre<E> {
         &mut self,
         gateway: &str,
         position: u64,
-        log: &LogReader,
+        log: &mut Follower,
         out: &mut Vec<Said>,
     ) -> bool {
         if self.gateways.len() >= GATEWAYS_MAX {
@@ -329,8 +295,7 @@ fn told(transition: Transition, now: i64) -> Said {
 
 /// Reads waiting blocks again from the log.
 struct Again<'a> {
-    log: &'a LogReader,
-    decoder: &'a mut Decoder,
+    log: &'a mut Follower,
     converter: &'a mut Converter,
 }
 
@@ -341,17 +306,17 @@ impl<S: super::engines::EngineStep> Reread<S> for Again<'_> {
         series: &mut SeriesTable<S>,
     ) -> Result<Box<BlockRecord<Quality>>, RereadError> {
         let later = |why: String| RereadError::Later { position, why };
-        let lost = |why: String| RereadError::Lost { position, why };
-        let found = self.log.at(&[position]).map_err(|e| later(e.to_string()))?;
-        match found.into_iter().next() {
-            Some(Entry::Record(record)) => match self.decoder.decode(&record, self.log) {
-                Ok(decoded) => Ok(Box::new(self.converter.block(&decoded, series))),
-                Err(error) if error.is_transient() => Err(later(error.to_string())),
-                Err(error) => Err(lost(error.to_string())),
-            },
+        match self.log.block_at(position) {
+            Ok(Found::Block { block, decided }) => {
+                Ok(Box::new(self.converter.block(&block, &decided, series)))
+            }
             // The receiver takes a damaged record out of the log, and the gateway sends the block again.
-            Some(Entry::Damaged { .. }) => Err(later("its checksum does not fit".to_owned())),
-            None => Err(lost("it is no longer in the log".to_owned())),
+            Ok(Found::Damaged) => Err(later("its checksum does not fit".to_owned())),
+            Ok(Found::Gone) => {
+                let why = "it is no longer in the log".to_owned();
+                Err(RereadError::Lost { position, why })
+            }
+            Err(error) => Err(later(error.to_string())),
         }
     }
 }

@@ -12,6 +12,7 @@ use wire::{Manifest, ManifestKey, Mark, Reason};
 
 use super::engines::EngineStep;
 use crate::log::DecodedBlock;
+use crate::log::record::Decided;
 
 /// Manifests whose numbers are kept for one gateway.
 const MANIFESTS_MAX: usize = 16;
@@ -30,6 +31,7 @@ impl Converter {
     pub(super) fn block<S: EngineStep>(
         &mut self,
         decoded: &DecodedBlock,
+        decided: &Decided,
         series: &mut SeriesTable<S>,
     ) -> BlockRecord<Quality> {
         let block = &decoded.block;
@@ -45,7 +47,7 @@ impl Converter {
         BlockRecord {
             key: BlockKey { epoch, seq: block.seq },
             follows: block.link.as_ref().map(|link| link.epoch.0),
-            clock: clock(&block.clock),
+            clock: clock(&block.clock, decided.offset),
             gaps,
             rows: self.rows(decoded, series),
             ahead: decoded.is_ahead,
@@ -102,11 +104,11 @@ fn number<S: EngineStep>(manifest: &Manifest, series: &mut SeriesTable<S>) -> Nu
         .collect()
 }
 
-fn clock(clock: &wire::block::Clock) -> BlockClock {
+fn clock(clock: &wire::block::Clock, offset_at_receive: Option<i64>) -> BlockClock {
     BlockClock {
         unset: clock.state == ClockState::Unset,
         boot: clock.boot.0,
-        boot_offset: clock.boot_offset,
+        boot_offset: clock.boot_offset.or(offset_at_receive),
         closed_at: clock.closed_at,
         mono_ms: i64::try_from(clock.mono_ms).unwrap_or(i64::MAX),
         segment: clock.segment,

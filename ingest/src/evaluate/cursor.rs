@@ -7,31 +7,32 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use spool::{Entry, LogReader};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::apply::Pending;
-use super::board::{Board, GatewayBoard, Keep};
-use super::centre::{Centre, Said, TakeError};
+use super::board::{Board, GatewayBoard};
+use super::centre::{Centre, Said};
 use super::engines::Engines;
-use super::snapshot::{CENTRE, Starts};
+use super::snapshot::CENTRE;
 use crate::alarms::{AlarmChange, EvaluationBatch};
+use crate::chain_of;
 use crate::clock::Clock;
-use crate::log::record::kind;
+use crate::log::{Batch, FollowError, Follower, Progress};
 use crate::state::{Position, Snapshot, State, StateError};
 
 /// Time between two snapshots of a gateway's evaluator, ms.
 pub const SNAPSHOT_INTERVAL_MS: i64 = 30_000;
-/// Most bytes of records that one step takes.
-const STEP_BYTES_MAX: usize = 4 << 20;
 /// Time between two showings of the rule states, ms.
 const SHOW_INTERVAL_MS: i64 = 1_000;
 /// Most snapshots that one step takes, so that a page does not wait for them.
 const SNAPSHOTS_PER_STEP: usize = 16;
-/// The kinds of records that matter here.
-const KINDS: [u8; 7] =
-    [kind::BLOCK, kind::CHAIN, kind::GONE, kind::FACT, kind::TICK, kind::START, kind::PRESENCE];
+/// Longest wait for a record, so that a stop is noticed.
+const WAIT: Duration = Duration::from_millis(500);
+/// Pause after a failure; alarms wait for it, so it is short.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Hears what the evaluator did, after it is durable. Must not wait.
 pub trait Listener: Send {
@@ -40,8 +41,6 @@ pub trait Listener: Send {
     /// An evaluator said something that is neither a verdict nor for duty staff: a block of unknown time, a late one,
     /// a hole given up, the place of a fact.
     fn noted(&mut self, said: &Said);
-    /// A record can never be evaluated.
-    fn refused(&mut self, position: u64, error: &TakeError);
 }
 
 /// Why a step did not succeed; the next step goes on where this one stopped.
@@ -49,19 +48,10 @@ pub trait Listener: Send {
 pub enum CursorError {
     /// The log could not be read.
     #[error("the evaluator could not read the log")]
-    Log(#[source] spool::Error),
+    Log(#[source] FollowError),
     /// The state database could not be read or written.
     #[error("the evaluator could not use the state database")]
     State(#[source] StateError),
-    /// A block could not be handed over just now.
-    #[error("the evaluator could not take the record at {position}")]
-    Take {
-        /// Its place.
-        position: u64,
-        /// What stopped it.
-        #[source]
-        source: TakeError,
-    },
 }
 
 /// Where snapshots of one evaluator lie.
@@ -76,12 +66,12 @@ struct Taken {
 pub struct Cursor<E: Engines> {
     state: State,
     runtime: Handle,
-    log: LogReader,
+    log: Follower,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
+    progress: Arc<Progress>,
     listener: Box<dyn Listener>,
     centre: Centre<E>,
-    starts: Starts,
     position: u64,
     applied: u64,
     pending: BTreeMap<String, Pending>,
@@ -103,11 +93,13 @@ pub struct Works {
     /// Runs the state database's futures; the cursor's thread is not one of its workers.
     pub runtime: Handle,
     /// The log.
-    pub log: LogReader,
+    pub log: Follower,
     /// For the times of snapshots only.
     pub clock: Arc<dyn Clock>,
     /// What others see.
     pub board: Arc<Board>,
+    /// What the log may evict.
+    pub progress: Arc<Progress>,
     /// Who hears of changes.
     pub listener: Box<dyn Listener>,
 }
@@ -124,17 +116,16 @@ impl<E: Engines> Cursor<E> {
     /// # Errors
     /// When log or state database cannot be read.
     pub fn start(works: Works, centre: Centre<E>) -> Result<Self, CursorError> {
-        let Works { state, runtime, log, clock, board, listener } = works;
-        let starts = Starts::read(&log).map_err(CursorError::Log)?;
+        let Works { state, runtime, log, clock, board, progress, listener } = works;
         let mut cursor = Self {
             state,
             runtime,
             log,
             clock,
             board,
+            progress,
             listener,
             centre,
-            starts,
             position: 0,
             applied: 0,
             pending: BTreeMap::new(),
@@ -146,23 +137,43 @@ impl<E: Engines> Cursor<E> {
         Ok(cursor)
     }
 
-    /// Reads and applies some records; `true` where more may be waiting.
+    /// Follows the log until `stop`, then takes a last snapshot of everything.
+    pub fn run(mut self, stop: &CancellationToken) {
+        let mut is_failing = false;
+        while !stop.is_cancelled() {
+            match self.step(WAIT) {
+                Ok(_) if is_failing => {
+                    is_failing = false;
+                    tracing::info!("the evaluator goes on");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    if !is_failing {
+                        tracing::error!(error = %chain_of(&error), "no alarm is raised until this is mended");
+                    }
+                    is_failing = true;
+                    crate::shutdown::wait(stop, PAUSE);
+                }
+            }
+        }
+        if let Err(error) = self.finish() {
+            tracing::warn!(error = %chain_of(&error), "no last snapshot, the next start takes longer");
+        }
+    }
+
+    /// Takes and applies some records, waiting up to `wait` for the first; `true` where there were any.
     ///
     /// # Errors
     /// [`CursorError`]; what was decided is not lost, the next step applies it.
-    pub fn step(&mut self) -> Result<bool, CursorError> {
+    pub fn step(&mut self, wait: Duration) -> Result<bool, CursorError> {
         self.apply()?;
-        let entries =
-            self.log.read_from(self.position, STEP_BYTES_MAX, &KINDS).map_err(CursorError::Log)?;
-        let is_more = !entries.is_empty();
-        let stopped = self.take(entries);
+        let batch = self.log.next(self.position, wait).map_err(CursorError::Log)?;
+        let is_more = batch.up_to > self.position;
+        self.take(batch);
         self.collect();
         self.apply()?;
         self.show();
-        match stopped {
-            Some((position, source)) => Err(CursorError::Take { position, source }),
-            None => Ok(is_more),
-        }
+        Ok(is_more)
     }
 
     /// Takes a snapshot of every evaluator, for an orderly stop.
@@ -215,7 +226,7 @@ impl<E: Engines> Cursor<E> {
         }
         self.position = if from == u64::MAX { 0 } else { from };
         self.applied = self.position;
-        self.board.reach(self.position);
+        self.progress.evaluated(self.position);
         self.hold();
         Ok(())
     }
@@ -226,7 +237,12 @@ impl<E: Engines> Cursor<E> {
         let wanted = name.to_owned();
         let found = self.ask(|state| async move { state.snapshots(&wanted).await })?;
         let newest = found.first().map(|snapshot| snapshot.at);
-        let mut shared = found.into_iter().filter(|snapshot| self.starts.shares(snapshot.at));
+        let lineage = &self.log.shared().lineage;
+        let is_shared = |at: Position| {
+            let at = crate::store::Position { log_id: at.log_id, position: at.position };
+            lineage.resolve(at) == at.position
+        };
+        let mut shared = found.into_iter().filter(|snapshot| is_shared(snapshot.at));
         let Some(snapshot) = shared.next() else { return Ok(None) };
         let second = shared.next().map(|snapshot| snapshot.at.position);
         if newest != Some(snapshot.at) && name != CENTRE {
@@ -238,30 +254,18 @@ impl<E: Engines> Cursor<E> {
         Ok(Some(snapshot))
     }
 
-    fn take(&mut self, entries: Vec<Entry>) -> Option<(u64, TakeError)> {
+    fn take(&mut self, batch: Batch) {
         let mut said = Vec::new();
-        for entry in entries {
-            let position = entry.position();
-            // A damaged record is no longer logged: the receiver discards it and the gateway sends the block again.
-            if let Entry::Record(record) = entry {
-                if record.kind == kind::START {
-                    self.starts.note(position, record.epoch);
-                }
-                match self.centre.take(&record, &self.log, &mut said) {
-                    Ok(()) => {}
-                    Err(error) if error.is_transient() => return Some((position, error)),
-                    Err(error) => self.listener.refused(position, &error),
-                }
-                for said in said.drain(..) {
-                    let pending = self.pending.entry(said.gateway.clone()).or_default();
-                    if let Some(note) = pending.take(said) {
-                        self.listener.noted(&note);
-                    }
+        for record in &batch.records {
+            self.centre.take(record, &mut self.log, &mut said);
+            for said in said.drain(..) {
+                let pending = self.pending.entry(said.gateway.clone()).or_default();
+                if let Some(note) = pending.take(said) {
+                    self.listener.noted(&note);
                 }
             }
-            self.position = position;
         }
-        None
+        self.position = batch.up_to;
     }
 
     fn collect(&mut self) {
@@ -275,8 +279,7 @@ impl<E: Engines> Cursor<E> {
         let mut snapshots = self.snapshots_due(now);
         let names: Vec<String> = pending.keys().chain(snapshots.keys()).cloned().collect();
         let recorded_at = self.clock.now_ms();
-        let log_id = self.starts.at(self.position);
-        let at = Position { log_id, position: self.position };
+        let at = self.here();
         for name in names {
             let (said, snapshot) = (pending.remove(&name), snapshots.remove(&name));
             if said.is_none() && snapshot.is_none() {
@@ -294,7 +297,7 @@ impl<E: Engines> Cursor<E> {
 
     /// Serializes the evaluators whose time has come: a gateway met for the first time at once, with what was known.
     fn snapshots_due(&mut self, now: i64) -> BTreeMap<String, Snapshot> {
-        let log_id = self.starts.at(self.position);
+        let log_id = self.here().log_id;
         let mut due = BTreeMap::new();
         if self.position == 0 {
             return due;
@@ -336,7 +339,7 @@ impl<E: Engines> Cursor<E> {
                 }
             }
         }
-        self.board.reach(self.applied);
+        self.progress.evaluated(self.applied);
         self.hold();
         if !changes.is_empty() {
             self.listener.changed(&changes);
@@ -351,10 +354,14 @@ impl<E: Engines> Cursor<E> {
             _ => 0,
         };
         let after = self.taken.values().map(second).min().unwrap_or(0);
-        let mut also: Vec<u64> =
-            self.centre.needed().filter(|position| *position <= after).collect();
-        also.sort_unstable();
-        self.board.hold(Keep { after, also });
+        self.progress.snapshot(after);
+        self.progress.keep(self.centre.needed().filter(|position| *position <= after).collect());
+    }
+
+    /// A position of the present start of the centre.
+    fn here(&self) -> Position {
+        let here = self.log.shared().lineage.here(self.position);
+        Position { log_id: here.log_id, position: here.position }
     }
 
     fn show(&mut self) {

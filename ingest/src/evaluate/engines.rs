@@ -27,6 +27,9 @@ pub trait Engines {
     /// Version of the engine's meaning; snapshots of another one are not taken.
     fn version(&self) -> u32;
 
+    /// Whether an engine that came out of a snapshot runs the rules of today.
+    fn runs(&self, engine: &Self::Engine) -> bool;
+
     /// The rules that silence is judged by.
     fn catalogue(&self) -> &rules::Catalogue;
 
@@ -57,6 +60,10 @@ impl Engines for CatalogueEngines {
 
     fn version(&self) -> u32 {
         rules::ENGINE_VERSION
+    }
+
+    fn runs(&self, engine: &rules::Engine) -> bool {
+        engine.runs(&self.catalogue)
     }
 
     fn catalogue(&self) -> &rules::Catalogue {

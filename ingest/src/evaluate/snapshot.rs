@@ -1,16 +1,14 @@
 //! Snapshots of evaluators, and which of them a start may use.
 //!
-//! One snapshot per gateway, at the gateway's own position, and one of what the centre itself knows (name [`CENTRE`]). A snapshot of another engine version, of another log or that cannot be read is not used: that evaluator
+//! One snapshot per gateway, at the gateway's own position, and one of what the centre itself knows (name [`CENTRE`]). A snapshot of another engine version, of other rules, of another log or that cannot be read is not used: that evaluator
 //! begins at the start of the log again; transition keys keep it from repeating itself.
 
 use rules::evaluator::Evaluator;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use spool::{Entry, LogReader};
 
 use super::centre::{Centre, Own};
 use super::engines::Engines;
-use crate::log::record::kind;
 use crate::state::{Position, Snapshot};
 
 /// Name of the cursor and snapshot of the centre itself; no gateway can have it (it has a dot).
@@ -56,6 +54,9 @@ impl<E: Engines> Centre<E> {
     /// Puts back one gateway's evaluator; `false` where the snapshot cannot be used.
     pub(super) fn restore_gateway(&mut self, gateway: &str, snapshot: &Snapshot) -> bool {
         let Some(evaluator) = self.read::<Evaluator<E::Engine>>(snapshot) else { return false };
+        if !self.engines().runs(evaluator.settled()) {
+            return false;
+        }
         self.restore(gateway, evaluator);
         true
     }
@@ -70,44 +71,4 @@ impl<E: Engines> Centre<E> {
 
 fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("evaluators hold nothing that postcard cannot write")
-}
-
-/// Which starts of the centre the log remembers, by position.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Starts(Vec<(u64, u64)>);
-
-impl Starts {
-    /// Reads the start records of the log.
-    pub(super) fn read(log: &LogReader) -> Result<Self, spool::Error> {
-        let mut starts = Vec::new();
-        let mut after = 0;
-        loop {
-            let found = log.read_from(after, 1 << 20, &[kind::START])?;
-            let Some(last) = found.last().map(Entry::position) else { return Ok(Self(starts)) };
-            after = last;
-            starts.extend(found.iter().filter_map(|entry| match entry {
-                Entry::Record(record) => Some((record.position, record.epoch)),
-                Entry::Damaged { .. } => None,
-            }));
-        }
-    }
-
-    /// The start that governs a position: the newest at or before it; 0 before the first that is remembered.
-    pub(super) fn at(&self, position: u64) -> u64 {
-        let index = self.0.partition_point(|(start, _)| *start <= position);
-        index.checked_sub(1).map_or(0, |index| self.0[index].1)
-    }
-
-    /// Whether a position of a snapshot means the same place in this log. Where the start that governs it has been
-    /// evicted the log has gone on from there, and the place is shared.
-    pub(super) fn shares(&self, at: Position) -> bool {
-        let here = self.at(at.position);
-        here == at.log_id || here == 0 && !self.0.is_empty() && at.position < self.0[0].0
-    }
-
-    pub(super) fn note(&mut self, position: u64, log_id: u64) {
-        if self.0.last().is_none_or(|(last, _)| *last < position) {
-            self.0.push((position, log_id));
-        }
-    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use spool::{Entry, LogReader, Record};
 
 use super::decode::{DecodeBlockError, Decoder};
-use super::record::{BlockMeta, CentreRecord, RecordError, kind};
+use super::record::{BlockMeta, CentreRecord, Decided, RecordError, kind};
 use super::{DecodedBlock, Lineage, LogRecord, RecordBody, Tail};
 
 /// Bytes read from the log at once.
@@ -73,6 +73,22 @@ pub struct Batch {
     pub up_to: u64,
 }
 
+/// A block that was looked for at its position.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// It is there.
+    Block {
+        /// The block.
+        block: Arc<DecodedBlock>,
+        /// What was decided about it at receive.
+        decided: Decided,
+    },
+    /// It cannot be read; the receiver takes it out of the log, and a gateway that still holds it sends again.
+    Damaged,
+    /// It is not in the log.
+    Gone,
+}
+
 /// One cursor's view of the log.
 #[derive(Debug)]
 pub struct Follower {
@@ -122,6 +138,23 @@ impl Follower {
         let entries = self.reader.at(positions).map_err(FollowError::Log)?;
         let records = entries.into_iter().map(|e| self.decode(e));
         records.filter_map(|r| r.map(|r| r.block().cloned()).transpose()).collect()
+    }
+
+    /// What lies at one position now.
+    ///
+    /// # Errors
+    /// [`FollowError`]; asking again later may help.
+    pub fn block_at(&mut self, position: u64) -> Result<Found, FollowError> {
+        let mut entries = self.reader.at(&[position]).map_err(FollowError::Log)?;
+        let Some(entry) = entries.pop() else { return Ok(Found::Gone) };
+        let record = self.decode(entry)?;
+        Ok(match &record.body {
+            RecordBody::Block { block, decided } => {
+                Found::Block { block: Arc::clone(block), decided: decided.clone() }
+            }
+            RecordBody::Damaged => Found::Damaged,
+            RecordBody::Centre(_) => Found::Gone,
+        })
     }
 
     fn decode(&mut self, entry: Entry) -> Result<Arc<LogRecord>, FollowError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rules::evaluator::Limits;
 use rules::fact::{Fact, FactBody};
@@ -15,11 +16,13 @@ use wire::columns::Builder;
 use wire::manifest::{self, Manifest};
 use wire::{Block, Boot, Epoch, GatewayName, Mark};
 
-use super::super::cursor::{Listener, Works};
-use super::super::{Board, CatalogueEngines, Centre, Cursor, Said, TakeError};
+use super::super::{
+    Board, CatalogueEngines, Centre, Cursor, Listener, Said, Works, follower_of, verdict_journal_of,
+};
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
 use crate::log::record::{BlockMeta, CentreRecord, kind};
+use crate::log::{Follower, Lineage, Progress, Shared, Tail};
 use crate::state::State;
 
 pub(super) const BASE: i64 = 1_767_225_600_000;
@@ -43,9 +46,6 @@ impl Listener for Ears {
         self.0.lock().unwrap().extend_from_slice(changes);
     }
     fn noted(&mut self, _: &Said) {}
-    fn refused(&mut self, position: u64, error: &TakeError) {
-        panic!("record {position}: {error}");
-    }
 }
 
 pub(super) struct Bench {
@@ -54,6 +54,8 @@ pub(super) struct Bench {
     pub(super) log: Log,
     pub(super) clock: Arc<Hand>,
     pub(super) board: Arc<Board>,
+    pub(super) progress: Arc<Progress>,
+    lineage: Lineage,
     changes: Arc<Mutex<Vec<AlarmChange>>>,
     manifest: Manifest,
     starts: u64,
@@ -110,6 +112,8 @@ impl Bench {
             log,
             clock: Arc::default(),
             board: Arc::default(),
+            progress: Arc::default(),
+            lineage: Lineage::default(),
             changes: Arc::default(),
             manifest,
             starts: 0,
@@ -126,12 +130,24 @@ impl Bench {
         let works = Works {
             state: self.state.clone(),
             runtime: self.runtime.handle().clone(),
-            log: self.log.reader().unwrap(),
+            log: Follower::new(self.log.reader().unwrap(), self.shared()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             board: Arc::clone(&self.board),
+            progress: Arc::clone(&self.progress),
             listener: Box::new(Ears(Arc::clone(&self.changes))),
         };
         Cursor::start(works, Centre::new(engines(), Limits::default())).unwrap()
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        let tail = Tail::new(self.log.last_position(), 0);
+        Arc::new(Shared { tail, lineage: self.lineage.clone() })
+    }
+
+    /// The verdict journal as a fresh evaluator makes it of the log.
+    pub(super) fn replayed(&self) -> Vec<String> {
+        let mut log = follower_of(&self.log).unwrap();
+        verdict_journal_of(&mut log, engines(), u64::MAX).unwrap()
     }
 
     pub(super) fn changes(&self) -> Vec<AlarmChange> {
@@ -144,6 +160,7 @@ impl Bench {
 
     pub(super) fn start(&mut self) {
         self.starts += 1;
+        self.lineage.start(1_000 + self.starts, self.log.last_position() + 1);
         let record = CentreRecord::Start { log_id: 1_000 + self.starts };
         self.append("", &record, 0);
     }
@@ -227,7 +244,7 @@ pub(super) fn engines() -> CatalogueEngines {
 }
 
 pub(super) fn run(cursor: &mut Cursor<CatalogueEngines>) {
-    while cursor.step().unwrap() {}
+    while cursor.step(Duration::ZERO).unwrap() {}
 }
 
 fn open_log(folder: &Path) -> Log {

@@ -1,7 +1,6 @@
 //! What the cursor makes of a log: alarms, journals and positions.
 
-use super::super::verdict_journal_of;
-use super::bench::{BASE, Bench, engines, run};
+use super::bench::{BASE, Bench, run};
 use crate::alarms::OccurrenceFilter;
 
 const LEAK: std::ops::Range<i64> = 30..60;
@@ -62,33 +61,33 @@ fn restarts_change_neither_journal_nor_pages() {
     }
     let mut cursor = bench.cursor();
     run(&mut cursor);
-    let replayed = verdict_journal_of(&bench.log.reader().unwrap(), engines(), u64::MAX).unwrap();
+    let replayed = bench.replayed();
     assert!(!replayed.is_empty());
     assert_eq!(bench.verdict_lines(), replayed);
     let paged = bench.changes().iter().filter(|change| change.pages).count();
     assert_eq!(paged, 1, "{:?}", bench.changes());
 }
 
-// Goal: the log must keep what a restart needs. Method: what the board says after snapshots, with a hole open.
+// Goal: the log must keep what a restart needs. Method: what is evictable after snapshots, with a hole open.
 #[test]
-fn the_board_names_what_the_log_must_keep() {
+fn the_log_keeps_what_a_restart_needs() {
     let mut bench = Bench::new();
     bench.chain(7, 0);
     bench.block(7, 0, 3.0, 0);
     bench.block(7, 2, 3.0, 2);
     let waiting = bench.log.last_position();
-    let mut cursor = bench.cursor();
-    run(&mut cursor);
-    assert_eq!(bench.board.keep().after, 0, "one snapshot is not enough");
+    run(&mut bench.cursor());
+    bench.progress.stored(u64::MAX);
+    assert_eq!(bench.progress.evictable(), 0, "one snapshot is not enough");
     for second in 31..34 {
         bench.set_clock(second * 31);
         bench.tick(second);
-        run(&mut cursor);
+        run(&mut bench.cursor());
     }
-    let keep = bench.board.keep();
-    assert!(keep.after > waiting, "{keep:?}");
-    assert_eq!(keep.also, [waiting]);
-    assert_eq!(bench.board.position(), bench.log.last_position());
+    let evictable = bench.progress.evictable();
+    assert!(evictable > waiting && evictable < bench.log.last_position(), "{evictable}");
+    assert_eq!(*bench.progress.kept(), [waiting]);
+    assert_eq!(bench.progress.evaluator_position(), bench.log.last_position());
 }
 
 // Goal: a gateway that falls silent is told once as itself, not by each of its devices; it clears when it is back.
@@ -101,8 +100,7 @@ fn a_silent_gateway_is_told_as_itself() {
         bench.tick(second);
     }
     bench.set_clock(400);
-    let mut cursor = bench.cursor();
-    run(&mut cursor);
+    run(&mut bench.cursor());
     let found =
         bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
     let scopes: Vec<_> =
@@ -111,7 +109,7 @@ fn a_silent_gateway_is_told_as_itself() {
     assert!(scopes.contains(&("R41p", "gas-1", true)), "protection unknown: {scopes:?}");
     assert!(!scopes.iter().any(|scope| scope.0 == "R41"), "{scopes:?}");
     bench.block(7, 1, 3.0, 401);
-    run(&mut cursor);
+    run(&mut bench.cursor());
     let found =
         bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
     assert!(!found.iter().any(|o| o.rule == "R41g" && o.active), "{found:?}");
@@ -149,6 +147,6 @@ fn backfill_behind_the_newest_block_raises_at_the_head() {
     let mut cursor = bench.cursor();
     run(&mut cursor);
     assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "paged".to_owned(), 42)]);
-    let replayed = verdict_journal_of(&bench.log.reader().unwrap(), engines(), u64::MAX).unwrap();
+    let replayed = bench.replayed();
     assert_eq!(bench.verdict_lines(), replayed);
 }
