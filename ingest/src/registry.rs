@@ -1,7 +1,7 @@
 //! The registry: which sites, gateways and devices there are, what is expected of them, and the facts in force.
 //!
 //! [`Registry`] is a snapshot in memory, read by the receiver (keys), the evaluator (models), the API; it is replaced as
-//! a whole behind [`Registrar`] after a change. Changes are made by [`State`](crate::state::State)'s methods in
+//! a whole behind [`Registrar`] after a change. Changes are made by [`State`]'s methods in
 //! [`store`] and [`fact`], each in one transaction with its audit row and, where rules depend on it, with a numbered
 //! [`rules::Fact`] that the pipeline then writes to the durable log.
 
