@@ -206,6 +206,10 @@ impl Sealer {
         list: List<'_>,
         out: &mut Vec<Sealed>,
     ) {
+        // Under a flood of readings ticks come late: the readings' own times close blocks as well.
+        if arrived_mono.saturating_sub(self.opened_mono) >= self.id.flush_ms {
+            self.close_rows(list, out);
+        }
         self.latest_mono = self.latest_mono.max(arrived_mono);
         self.row.clear();
         self.row.extend(reading.values.iter().map(|v| (v.value, v.mark)));

@@ -3,30 +3,20 @@
 //! Made by the uplink at each connection, each half minute, and when asked. The will is written before it
 //! is needed: its counter is 0 and its numbers are those of the moment of connecting.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use arc_swap::ArcSwap;
 use wire::message::{DeviceHealth, Stamp, State};
 
 use crate::uplink::Seams;
 
-/// Health of the devices, put here by the buses, read for the state message and the status page.
-pub type Devices = Arc<ArcSwap<Vec<DeviceHealth>>>;
-
 /// Bytes of a device's health beside its name, from above.
 const DEVICE_BYTES: usize = 40;
-
-/// An empty list of devices.
-#[must_use]
-pub fn no_devices() -> Devices {
-    Arc::new(ArcSwap::from_pointee(Vec::new()))
-}
 
 /// The state as it is now.
 #[must_use]
 pub fn message(seams: &Seams, stamp: Stamp, online: bool) -> State {
     let shown = seams.shown.borrow();
-    let mut devices = seams.devices.load().as_ref().clone();
+    let mut devices = devices(seams);
     devices.truncate(wire::limits::DEVICES_MAX);
     // Long names of very many devices would not fit a frame: the first ones are told.
     let mut bytes = 0;
@@ -64,4 +54,19 @@ pub fn will(seams: &Seams) -> State {
         mono_ms: seams.clock.mono_ms(),
     };
     State { devices: Vec::new(), ..message(seams, stamp, false) }
+}
+
+fn devices(seams: &Seams) -> Vec<DeviceHealth> {
+    let (wall, mono) = (seams.clock.system_ms(), seams.clock.mono_ms());
+    let last = |at| {
+        let age = mono.saturating_sub(seams.clock.mono_of(at));
+        wall - age.cast_signed()
+    };
+    let device = |d: &crate::bus::health::DeviceHealth| DeviceHealth {
+        device: d.id.to_string(),
+        online: d.online.load(Ordering::Relaxed),
+        last_reply: d.last_reply().map_or(0, last),
+        errors: d.errors.load(Ordering::Relaxed),
+    };
+    seams.health.devices.iter().map(device).collect()
 }

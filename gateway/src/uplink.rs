@@ -19,11 +19,11 @@ use wire::message::Stamp;
 use wire::topic::{Topic, TopicKind};
 use wire::{GatewayName, LogId};
 
+use crate::bus::health::Health;
 use crate::clock::Clock;
 use crate::config::Broker;
 use crate::epoch::Start;
 use crate::seal::thread::{Job, Shown, chain};
-use crate::state::Devices;
 
 pub mod echo;
 pub mod lanes;
@@ -65,7 +65,7 @@ pub struct Seams {
     /// The log that the acks in the spool belong to.
     pub log_id: Option<LogId>,
     /// Health of the devices, for the state message.
-    pub devices: Devices,
+    pub health: Health,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
     /// Where tasks are spawned.

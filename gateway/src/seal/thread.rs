@@ -54,8 +54,8 @@ pub enum Job {
     Fetch(Vec<Key>, oneshot::Sender<Vec<(Key, Fetched)>>),
     /// Read a manifest.
     Manifest(ManifestKey, oneshot::Sender<Option<Vec<u8>>>),
-    /// Close the block that is being collected, because nothing more comes.
-    Seal,
+    /// Close and store the block that is being collected, because nothing more comes, and say so.
+    Seal(oneshot::Sender<()>),
     /// Seal and store what was collected, then end.
     Stop,
 }
@@ -75,6 +75,8 @@ pub struct Shown {
     pub refused: u64,
     /// Blocks sealed in this epoch.
     pub sealed: u64,
+    /// Bytes of blocks written since this start.
+    pub written_here: u64,
     /// The newest problem with the disk, until it is gone.
     pub problem: Option<String>,
 }
@@ -140,7 +142,8 @@ pub fn start(
     let (mut spool, report) = Spool::open(dir, options).map_err(fail)?;
     let link = spool.begin_epoch(id.start.epoch.0).map_err(fail)?.map(super::link);
     let mut keeper = Keeper::new();
-    keeper.observe(clock.system_ms(), clock.mono_ms(), clock.is_synced());
+    let clock_synced = clock.is_synced();
+    keeper.observe(clock.system_ms(), clock.mono_ms(), clock_synced);
     let (sealer, manifest) = Sealer::new(id, link, keeper);
     spool.put_manifest(manifest.key.0, &manifest.bytes).map_err(fail)?;
     let (jobs, queue) = mpsc::channel(JOB_QUEUE);
@@ -148,6 +151,7 @@ pub fn start(
     let (shown, shown_out) = watch::channel(Shown::default());
     let in_flight = Arc::new(Mutex::new(KeySet::new()));
     let log_id = spool.log_id();
+    let written_before = spool.stats().map_err(fail)?.written_bytes;
     let mut work = Work {
         spool,
         sealer,
@@ -160,6 +164,8 @@ pub fn start(
         sealed: Vec::new(),
         flushed_mono: 0,
         problem: None,
+        written_before,
+        synced: clock_synced,
     };
     let thread = std::thread::Builder::new()
         .name("spool".to_owned())
@@ -180,6 +186,8 @@ struct Work {
     sealed: Vec<Sealed>,
     flushed_mono: u64,
     problem: Option<String>,
+    written_before: u64,
+    synced: bool,
 }
 
 impl Work {
@@ -224,6 +232,7 @@ impl Work {
                 self.sealer.tick(now, &|| spool.list(LIST_RANGES_MAX), &mut self.sealed);
                 if now.saturating_sub(self.flushed_mono) >= FLUSH_MS {
                     self.flushed_mono = now;
+                    self.synced = self.clock.is_synced();
                     self.flush();
                     self.show();
                 }
@@ -239,15 +248,18 @@ impl Work {
                 self.store();
                 let found = keys.into_iter().map(|k| (k, self.fetch(k))).collect();
                 // Whoever asked and went away has no use for the answer.
-                drop(answer.send(found));
+                let _asked = answer.send(found);
             }
             Job::Manifest(key, answer) => {
                 let found = self.spool.manifest(&key.0).unwrap_or_default();
-                drop(answer.send(found));
+                let _asked = answer.send(found);
             }
-            Job::Seal => {
+            Job::Seal(answer) => {
                 let spool = &self.spool;
                 self.sealer.close_rows(&|| spool.list(LIST_RANGES_MAX), &mut self.sealed);
+                self.store();
+                self.publish();
+                let _asked = answer.send(());
             }
             Job::Stop => return false,
         }
@@ -256,16 +268,14 @@ impl Work {
 
     fn look_at_clock(&mut self) {
         let mut next = self.sealer.keeper().clone();
-        let change =
-            next.observe(self.clock.system_ms(), self.clock.mono_ms(), self.clock.is_synced());
+        let change = next.observe(self.clock.system_ms(), self.clock.mono_ms(), self.synced);
         self.set_clock(next, change);
     }
 
     fn take_time(&mut self, centre_ms: i64, sent: u64, received: u64) {
         let mut next = self.sealer.keeper().clone();
         next.offer(centre_ms, sent, received);
-        let change =
-            next.observe(self.clock.system_ms(), self.clock.mono_ms(), self.clock.is_synced());
+        let change = next.observe(self.clock.system_ms(), self.clock.mono_ms(), self.synced);
         self.set_clock(next, change);
     }
 
@@ -422,7 +432,9 @@ impl Work {
             Err(e) => return self.trouble(&e),
         };
         let keeper = self.sealer.keeper();
+        let written_here = stats.written_bytes.saturating_sub(self.written_before);
         self.shown.send_replace(Shown {
+            written_here,
             spool: stats,
             clock: keeper.state(),
             centre_difference_ms: keeper.centre_difference_ms(),

@@ -1,0 +1,192 @@
+//! The northbound half against a real mosquitto and a centre that the tests own: the broker is killed, acks are
+//! withheld, forged and of the wrong key, the centre starts anew, manifests and blocks are asked for.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::time::Duration;
+
+#[path = "north/broker.rs"]
+mod broker;
+#[path = "north/centre.rs"]
+mod centre;
+#[path = "north/site.rs"]
+mod site;
+
+use broker::Broker;
+use centre::{Answer, Centre};
+use site::Site;
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test stood still");
+    });
+}
+
+#[test]
+fn reading_polled_while_the_broker_is_down_is_delivered_once_it_returns() {
+    run(async {
+        let mut broker = Broker::start().await;
+        let mut site = Site::start(&broker, "gw-kill");
+        let mut centre = Centre::connect(&broker, "gw-kill").await;
+        let mut polled = 0;
+        for _ in 0..3 {
+            polled += site.poll(40).await;
+            centre.until(|c| c.samples() > 0, Answer::Logged).await;
+            broker.kill();
+            polled += site.poll(40).await;
+            site.until(move |b| b.shown.borrow().spool.polled == polled).await;
+            broker.restart().await;
+            centre.reconnect(&broker).await;
+            centre.until(|c| c.samples() == polled, Answer::Logged).await;
+        }
+        // The last ack may be lost with nothing: it is repeated.
+        centre
+            .beside(site.until(move |b| b.shown.borrow().spool.stored == polled), Answer::Logged)
+            .await;
+        let stats = site.board().shown.borrow().spool.clone();
+        assert!(stats.is_balanced() && stats.backlog == 0 && stats.declared == 0, "{stats:?}");
+        assert_eq!(centre.key_reuse, 0);
+        assert!(centre.has_no_hole());
+        site.stop().await;
+    });
+}
+
+#[test]
+fn nothing_is_freed_by_puback_by_forged_by_old_or_by_foreign_acks() {
+    run(async {
+        let broker = Broker::start().await;
+        let mut site = Site::start(&broker, "gw-forged");
+        let mut centre = Centre::connect(&broker, "gw-forged").await;
+        let polled = site.poll(20).await;
+        site.until(move |b| b.shown.borrow().spool.polled == polled).await;
+        for answer in [
+            Answer::Silent,
+            Answer::WrongKey,
+            Answer::OtherBoot,
+            Answer::FutureEcho,
+            Answer::NoEcho,
+        ] {
+            let seen = site.board().progress.borrow().acks_forged
+                + site.board().progress.borrow().acks_ignored;
+            // Blocks are sent again and again; each time the answer is worth nothing.
+            let sent = centre.received;
+            centre.until(|c| c.received >= sent + 2, answer).await;
+            if answer != Answer::Silent {
+                let heard = site.until(move |b| {
+                    let p = b.progress.borrow();
+                    p.acks_forged + p.acks_ignored > seen
+                });
+                centre.beside(heard, answer).await;
+            }
+            let stats = site.board().shown.borrow().spool.clone();
+            assert_eq!((stats.stored, stats.backlog), (0, polled), "{answer:?}");
+        }
+        assert!(site.board().progress.borrow().confirmed > 0, "the broker did confirm");
+        centre
+            .beside(site.until(move |b| b.shown.borrow().spool.stored == polled), Answer::Logged)
+            .await;
+        site.stop().await;
+    });
+}
+
+#[test]
+fn centre_with_a_new_log_is_sent_everything_that_its_acks_do_not_name() {
+    run(async {
+        let broker = Broker::start().await;
+        let mut site = Site::start(&broker, "gw-log");
+        let mut centre = Centre::connect(&broker, "gw-log").await;
+        let polled = site.poll(30).await;
+        centre
+            .beside(site.until(move |b| b.shown.borrow().spool.stored == polled), Answer::Logged)
+            .await;
+        // The log is restored from an empty backup: all of it must come again, from the disk.
+        centre.lose_everything();
+        let more = site.poll(10).await;
+        centre.until(|c| c.samples() == polled + more, Answer::Logged).await;
+        assert!(centre.list_seen, "the first block after a new log id carries the list");
+        centre
+            .beside(
+                site.until(move |b| b.shown.borrow().spool.stored == polled + more),
+                Answer::Logged,
+            )
+            .await;
+        site.stop().await;
+    });
+}
+
+#[test]
+fn manifest_is_sent_when_asked_for_and_rejected_blocks_count_as_quarantined() {
+    run(async {
+        let broker = Broker::start().await;
+        let mut site = Site::start(&broker, "gw-manifest");
+        let mut centre = Centre::connect(&broker, "gw-manifest").await;
+        let polled = site.poll(10).await;
+        centre.until(|c| c.samples() == polled, Answer::NeedManifest).await;
+        let manifests = centre.manifests;
+        centre.until(|c| c.manifests > manifests, Answer::NeedManifest).await;
+        centre.until(centre::Centre::knows_every_manifest, Answer::NeedManifest).await;
+        centre
+            .beside(
+                site.until(move |b| b.shown.borrow().spool.quarantined == polled),
+                Answer::Rejected,
+            )
+            .await;
+        let stats = site.board().shown.borrow().spool.clone();
+        assert!(stats.is_balanced() && stats.stored == 0, "{stats:?}");
+        site.stop().await;
+    });
+}
+
+#[test]
+fn restarted_gateway_delivers_what_the_one_before_left_on_disk() {
+    run(async {
+        let broker = Broker::start().await;
+        let mut site = Site::start(&broker, "gw-again");
+        let polled = site.poll(25).await;
+        site.until(move |b| b.shown.borrow().spool.polled == polled).await;
+        let mut site = site.restart(&broker).await;
+        let mut centre = Centre::connect(&broker, "gw-again").await;
+        let more = site.poll(5).await;
+        centre.until(|c| c.samples() == polled + more, Answer::Logged).await;
+        assert_eq!(centre.epochs(), 2);
+        assert!(centre.links_name_predecessors());
+        centre
+            .beside(
+                site.until(move |b| b.shown.borrow().spool.stored == polled + more),
+                Answer::Logged,
+            )
+            .await;
+        site.stop().await;
+        assert_eq!(centre.last_state(&broker).await.map(|s| s.online), Some(false));
+    });
+}
+
+#[test]
+fn status_page_metrics_and_json_tell_the_account() {
+    run(async {
+        let broker = Broker::start().await;
+        let mut site = Site::start(&broker, "gw-page");
+        let mut centre = Centre::connect(&broker, "gw-page").await;
+        let polled = site.poll(10).await;
+        centre
+            .beside(site.until(move |b| b.shown.borrow().spool.stored == polled), Answer::Logged)
+            .await;
+        let json = site.board().json();
+        assert_eq!(json["samples"]["polled"], polled);
+        assert_eq!(json["samples"]["balanced"], true);
+        let text = gateway::metrics::text(site.board()).unwrap();
+        let line = |name: &str, value: u64| {
+            let found = text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<f64>().ok());
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let value = value as f64;
+            assert_eq!(found, Some(value), "{name}\n{text}");
+        };
+        line("davy_gateway_polled_samples_total", polled);
+        line("davy_gateway_samples{place=\"stored\"}", polled);
+        line("davy_gateway_samples{place=\"backlog\"}", 0);
+        line("davy_gateway_uplink_connected", 1);
+        assert!(site.board().troubles().is_empty(), "{:?}", site.board().troubles());
+        site.stop().await;
+    });
+}
