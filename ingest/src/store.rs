@@ -66,7 +66,8 @@ pub trait Store: Send + Debug {
     /// A reader that any number of threads may use beside the writer.
     fn reader(&self) -> Arc<dyn HistoryReader>;
 
-    /// Drops what is older than the store's retention, seen from `now_ms` (UTC, ms since the epoch).
+    /// Drops what is older than the store's retention, seen from `now_ms` (UTC, ms since the epoch) or from the newest
+    /// data where that is older. A store does it by itself as time goes on; calling it is for a person who cannot wait.
     ///
     /// # Errors
     /// When a file cannot be removed or the database refuses.

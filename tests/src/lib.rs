@@ -1,5 +1,6 @@
 //! Whole-system tests, fault tests, benchmarks and simulated plants of Davy. Nothing here is part of the product.
 
+pub mod bench;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod harness;

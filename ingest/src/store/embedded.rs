@@ -85,6 +85,8 @@ pub struct EmbeddedStore {
     body: Vec<u8>,
     cursor: Option<Position>,
     sealed: Option<Position>,
+    /// Newest receive time of any block, ms: what retention counts back from.
+    newest: i64,
 }
 
 impl EmbeddedStore {
@@ -124,7 +126,11 @@ impl EmbeddedStore {
         };
         let head = Arc::new(RwLock::new(head));
         let (plans, body) = (HashMap::new(), Vec::new());
-        Ok((Self { options, bounds, file, head, sink, plans, body, cursor, sealed }, report))
+        let newest = i64::MIN;
+        Ok((
+            Self { options, bounds, file, head, sink, plans, body, cursor, sealed, newest },
+            report,
+        ))
     }
 
     /// Moves everything from the head into day files; done by itself when the head is large enough.
@@ -142,7 +148,7 @@ impl EmbeddedStore {
         self.sealed = Some(cursor);
         self.plans.clear();
         self.head.write().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(())
+        self.retain(self.newest)
     }
 
     fn is_full(&self) -> bool {
@@ -209,9 +215,9 @@ impl Store for EmbeddedStore {
             self.seal()?;
         }
         for block in &batch.blocks {
+            self.newest = self.newest.max(block.received_at);
             if !block.readings.tables.is_empty() && self.needs_seal(block) {
                 self.seal()?;
-                break;
             }
         }
         let mut body = std::mem::take(&mut self.body);
@@ -252,8 +258,11 @@ impl Store for EmbeddedStore {
 
     fn retain(&mut self, now_ms: i64) -> Result<(), StoreError> {
         let Some(days) = self.options.retention_days else { return Ok(()) };
-        let oldest = day::day_of(now_ms) - i64::from(days);
-        for (day, path) in day_files(&self.options.dir)? {
+        let files = day_files(&self.options.dir)?;
+        // Counted from the newest data where that is older than the clock: a clock that jumps ahead deletes nothing.
+        let Some(newest) = files.iter().map(|(day, _)| *day).max() else { return Ok(()) };
+        let oldest = newest.min(day::day_of(now_ms)) - i64::from(days);
+        for (day, path) in files {
             if day < oldest {
                 remove(&path)?;
             }

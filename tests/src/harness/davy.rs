@@ -215,6 +215,20 @@ impl Centre {
         serde_json::from_str(&text).with_context(|| text)
     }
 
+    /// The live stream of events, as the browser gets it.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub async fn stream(&self) -> Result<reqwest011::Response> {
+        // A client of its own: a stream outlives the time-out of a request.
+        let answer = reqwest011::Client::new()
+            .get(self.url("/api/v1/stream"))
+            .header("Cookie", self.session.clone().unwrap_or_default())
+            .send()
+            .await?;
+        Ok(answer.error_for_status()?)
+    }
+
     /// The alarms, active or not, newest first.
     ///
     /// # Errors

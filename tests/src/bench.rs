@@ -1,0 +1,12 @@
+//! What `davy-bench` measures, a module a question. Every contender of one figure runs in the same run on the same data;
+//! a figure that was not measured is absent from the report, never estimated.
+
+pub mod bytes;
+pub mod cpu;
+pub mod edge;
+pub mod latency;
+pub mod load;
+pub mod report;
+pub mod sink;
+pub mod store;
+pub mod throughput;

@@ -1,0 +1,31 @@
+//! What a process has used, from `/proc`: its own CPU time, children excluded, and its memory.
+
+use anyhow::{Context, Result};
+
+/// Ticks of `/proc/PID/stat` a second; fixed by the kernel's ABI on all its usual machines.
+const TICKS: f64 = 100.0;
+
+/// CPU seconds (user and system) of a process so far, without its children's.
+///
+/// # Errors
+/// When the process is gone.
+pub fn seconds(id: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name in brackets may hold spaces: count from behind it.
+    let after = stat.rsplit_once(") ").context("stat")?.1;
+    let field = |i: usize| -> Result<f64> { Ok(after.split(' ').nth(i).context("stat")?.parse()?) };
+    Ok((field(11)? + field(12)?) / TICKS)
+}
+
+/// Resident memory and its highest so far, MB.
+///
+/// # Errors
+/// When the process is gone.
+pub fn memory_mb(id: u32) -> Result<(f64, f64)> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let kb = |name: &str| -> Result<f64> {
+        let line = status.lines().find(|l| l.starts_with(name)).context("status")?;
+        Ok(line.split_whitespace().nth(1).context("status")?.parse()?)
+    };
+    Ok((kb("VmRSS:")? / 1024.0, kb("VmHWM:")? / 1024.0))
+}

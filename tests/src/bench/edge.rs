@@ -1,0 +1,174 @@
+//! A gateway at 5,000 points/s with the whole way behind it: its memory and its share of a core.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use super::cpu;
+use super::report::Report;
+use crate::harness::davy::{Centre, Gateway, Store};
+use crate::harness::modbus::{Answer, Request, Server, Units};
+use crate::harness::mosquitto::Mosquitto;
+use crate::harness::process::free_port;
+use crate::harness::site::{GatewayFile, Unit};
+use crate::meters::{Registers, SDM630};
+
+/// Units on one bus; well inside what its cycle allows.
+const UNITS_PER_BUS: usize = 80;
+/// Buses of the loaded gateway: 320 units × 16 quantities = 5,120 points/s.
+const BUSES: usize = 4;
+/// Before the measurement, so that plans are learnt and caches warm.
+const WARM_UP: Duration = Duration::from_secs(8);
+/// Measured time.
+const MEASURED: Duration = Duration::from_secs(20);
+
+/// Meters whose numbers move a little with every read.
+#[derive(Debug)]
+pub struct Moving {
+    units: Mutex<Vec<Registers>>,
+    reads: AtomicU64,
+}
+
+impl Moving {
+    /// So many units, numbered from 1.
+    #[must_use]
+    pub fn new(units: usize) -> Moving {
+        let units = (0..units).map(|_| Registers::of(&SDM630)).collect();
+        Moving { units: Mutex::new(units), reads: AtomicU64::new(0) }
+    }
+}
+
+impl Units for Moving {
+    fn answer(&self, request: Request) -> Answer {
+        let n = self.reads.fetch_add(1, Ordering::Relaxed) * 7_919;
+        let mut units = self.units.lock().expect("nobody panics with it");
+        let index = usize::from(request.unit).wrapping_sub(1);
+        let Some(registers) = units.get_mut(index) else { return Answer::Silence };
+        for (i, place) in SDM630.places.iter().enumerate() {
+            let value = 200 + (n + i as u64 * 31) % 50;
+            let text = format!("{value}.{}", n % 10);
+            if registers.set(&SDM630, place.quantity, &text).is_err() {
+                return Answer::Exception(4);
+            }
+        }
+        registers.answer(request)
+    }
+}
+
+/// Device simulators, gateway, broker and centre.
+#[derive(Debug)]
+pub struct Chain {
+    /// The centre, signed in.
+    pub centre: Centre,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// Site of the chain.
+    pub site: &'static str,
+    _buses: Vec<Server>,
+    _broker: Mosquitto,
+    _folder: TempDir,
+}
+
+impl Chain {
+    /// Starts everything with `buses` × `units` meters read once a second.
+    ///
+    /// # Errors
+    /// When a part cannot be started.
+    pub async fn start(buses: usize, units: usize) -> Result<Chain> {
+        let (folder, broker) = (TempDir::new()?, Mosquitto::start().await?);
+        let (site, name) = ("bench-site", "bench-gw");
+        let ids: Vec<String> = (0..buses * units).map(|i| format!("meter-{i:03}")).collect();
+        let address = format!("127.0.0.1:{}", broker.port);
+        let registry = registry(site, name, &ids);
+        let mut centre = Centre::prepare(folder.path(), &address, &Store::Embedded, &registry)?;
+        let key = centre.add_gateway(name, site)?;
+        let (mut servers, mut lists) = (Vec::new(), Vec::new());
+        for bus in ids.chunks(units) {
+            let moving = std::sync::Arc::new(Moving::new(units));
+            let server = Server::start(([127, 0, 0, 1], 0).into(), moving).await?;
+            let unit = |(i, id): (usize, &'_ String)| -> Result<(u8, String)> {
+                Ok((u8::try_from(i + 1)?, id.clone()))
+            };
+            let list: Vec<(u8, String)> =
+                bus.iter().enumerate().map(unit).collect::<Result<_>>()?;
+            lists.push((server.address.to_string(), list));
+            servers.push(server);
+        }
+        let file = GatewayFile {
+            name,
+            site,
+            key: &key,
+            spool_dir: folder.path().join("spool"),
+            broker: address,
+            status_port: free_port()?,
+            period_ms: 1_000,
+            timeout_ms: 500,
+        };
+        let buses: Vec<(String, Vec<Unit<'_>>)> = lists
+            .iter()
+            .map(|(address, list)| {
+                let units = list.iter().map(|(unit, id)| Unit { id, unit: *unit, model: &SDM630 });
+                (address.clone(), units.collect())
+            })
+            .collect();
+        let text = file.text(&buses)?;
+        let mut gateway = Gateway::prepare(folder.path(), name, file.status_port, &text)?;
+        centre.start().await?;
+        centre.sign_in().await?;
+        gateway.start()?;
+        Ok(Chain { centre, gateway, site, _buses: servers, _broker: broker, _folder: folder })
+    }
+}
+
+fn registry(site: &str, gateway: &str, ids: &[String]) -> String {
+    let mut text = format!(
+        "[[site]]\nid = {site:?}\nname = \"压测企业\"\nname_en = \"Bench works\"\nuscc = \"91533401MA6N8A122Y\"\n\
+         county = \"533401\"\nsectors = [\"冶金\"]\nzone = \"Asia/Shanghai\"\n\n[[site.gateway]]\nname = {gateway:?}\n\n"
+    );
+    let points: Vec<String> = SDM630
+        .places
+        .iter()
+        .map(|p| format!("{{ quantity = {:?}, period_ms = 1000 }}", p.quantity))
+        .collect();
+    let points = points.join(", ");
+    for id in ids {
+        text.push_str(&format!(
+            "[[site.device]]\nid = {id:?}\nname = {id:?}\nrole = \"production\"\ngateway = {gateway:?}\npoints = [{points}]\n\n"
+        ));
+    }
+    text
+}
+
+/// Measures the gateway.
+///
+/// # Errors
+/// When a part fails or the gateway does not poll at the rate it was given.
+pub async fn run(report: &mut Report) -> Result<()> {
+    let chain = Chain::start(BUSES, UNITS_PER_BUS).await?;
+    let id = chain.gateway.id().context("a running gateway")?;
+    tokio::time::sleep(WARM_UP).await;
+    let (before, polled) = (cpu::seconds(id)?, polled(&chain.gateway).await?);
+    tokio::time::sleep(MEASURED).await;
+    let used = cpu::seconds(id)? - before;
+    let rate = (self::polled(&chain.gateway).await? - polled) / MEASURED.as_secs_f64();
+    ensure!(rate > 4_500.0, "the gateway polled {rate:.0} points/s, 5,000 were asked for");
+    let (rss, peak) = cpu::memory_mb(id)?;
+    report.set("gateway.points_per_s", rate);
+    report.set("gateway.rss_mb", rss);
+    report.set("gateway.rss_peak_mb", peak);
+    report.set("gateway.cpu_percent", used / MEASURED.as_secs_f64() * 100.0);
+    Ok(())
+}
+
+/// Samples polled since the spool was made.
+async fn polled(gateway: &Gateway) -> Result<f64> {
+    let metrics = gateway.metrics().await?;
+    let found = metrics.iter().find(|(name, _)| name.contains("polled"));
+    let all: Vec<&String> = metrics.keys().collect();
+    found
+        .map(|(_, value)| *value)
+        .with_context(|| format!("no metric of polled samples in {all:?}"))
+}

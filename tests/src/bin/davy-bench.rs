@@ -1,0 +1,182 @@
+//! Measures Davy beside its peers on this machine; `make bench`. Prints figures as they come, then the table with the
+//! goals, and writes `target/bench/report.json`. What could not be measured is named, not guessed, and fails the run.
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use tests::bench::report::Report;
+use tests::bench::{bytes, edge, latency, store, throughput};
+
+/// Measures Davy beside Telegraf and InfluxDB on the same readings.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Only sections whose name starts so: wire, store, throughput.q1, throughput.q20.sink, gateway, latency …
+    #[arg(long)]
+    only: Vec<String>,
+    /// Divides the load: 1 for figures to publish, 10 for a quick look.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    scale: u16,
+    /// Where the report goes.
+    #[arg(long, default_value = "target/bench/report.json")]
+    out: PathBuf,
+}
+
+const CONTENDERS: [&str; 5] = ["raw", "telegraf", "influxdb", "embedded", "sink"];
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let scale = usize::from(args.scale);
+    let wanted = |section: &str| {
+        let fits = |only: &String| section.starts_with(only.as_str()) || only.starts_with(section);
+        args.only.is_empty() || args.only.iter().any(fits)
+    };
+    let mut report = Report::default();
+    machine(&mut report);
+    if wanted("wire") {
+        section(&mut report, "wire", async |r| bytes::run(r)).await;
+    }
+    if wanted("store") {
+        section(&mut report, "store", async |r| store::run(r, scale)).await;
+    }
+    for (name, shape) in throughput::shapes(scale) {
+        for contender in CONTENDERS {
+            let title = format!("throughput.{name}.{contender}");
+            if wanted(&title) {
+                let run = async |r: &mut Report| {
+                    throughput::built()?;
+                    throughput::run(r, name, shape, contender).await
+                };
+                section(&mut report, &title, run).await;
+            }
+        }
+    }
+    if wanted("gateway") {
+        section(&mut report, "gateway", async |r| edge::run(r).await).await;
+    }
+    if wanted("latency_ms") {
+        section(&mut report, "latency_ms", async |r| latency::run(r).await).await;
+    }
+    table(&report);
+    report.write(&args.out)?;
+    println!("\nreport: {}", args.out.display());
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs one section; a failure is kept and the next section goes on.
+async fn section(
+    report: &mut Report,
+    name: &str,
+    run: impl AsyncFnOnce(&mut Report) -> Result<()>,
+) {
+    println!("── {name} …");
+    let begun = Instant::now();
+    match run(report).await {
+        Ok(()) => println!("   {:.1} s", begun.elapsed().as_secs_f64()),
+        Err(error) => {
+            println!("   not measured: {error:#}");
+            report.failed(name, &error);
+        }
+    }
+}
+
+fn machine(report: &mut Report) {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    report.set("machine.cores", cores as f64);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if let Some(model) = info.lines().find_map(|l| l.strip_prefix("model name")) {
+        report.note("machine.cpu", model.trim_start_matches([' ', '\t', ':']));
+    }
+}
+
+/// The figures side by side, with the goals.
+fn table(report: &Report) {
+    let figure =
+        |path: &str| report.get(path).map_or_else(|| "–".to_owned(), |f| format!("{f:.2}"));
+    println!(
+        "\n{:<10} {:>12} {:>16} {:>14} {:>16}",
+        "", "points/s", "own CPU s/M", "DB CPU s/M", "points/CPU s"
+    );
+    for shape in ["q1", "q20"] {
+        println!("{shape}");
+        for contender in CONTENDERS {
+            let at = |f: &str| format!("throughput.{shape}.{contender}.{f}");
+            let per_cpu = report
+                .get(&at("cpu_s_per_million"))
+                .map_or_else(|| "–".to_owned(), |c| format!("{:.0}", 1e6 / c));
+            println!(
+                "  {contender:<8} {:>12} {:>16} {:>14} {:>16}",
+                report
+                    .get(&at("points_per_s"))
+                    .map_or_else(|| "–".to_owned(), |f| format!("{f:.0}")),
+                figure(&at("cpu_s_per_million")),
+                figure(&at("database_cpu_s_per_million")),
+                per_cpu
+            );
+        }
+    }
+    println!(
+        "\nstore alone    q1 {} q20 {} points per CPU s, {} and {} bytes a point",
+        figure("store.embedded.q1.points_per_cpu_s"),
+        figure("store.embedded.q20.points_per_cpu_s"),
+        figure("store.embedded.q1.bytes_per_point"),
+        figure("store.embedded.q20.bytes_per_point")
+    );
+    println!(
+        "wire           household {}, transformer {} bytes a sample (50 meters, one reading each)",
+        figure("wire.bytes_per_sample.household"),
+        figure("wire.bytes_per_sample.transformer")
+    );
+    println!(
+        "gateway        {} MB, {} % of a core at {} points/s",
+        figure("gateway.rss_mb"),
+        figure("gateway.cpu_percent"),
+        figure("gateway.points_per_s")
+    );
+    println!(
+        "latency        p50 {} ms, p99 {} ms from reply to browser\n",
+        figure("latency_ms.p50"),
+        figure("latency_ms.p99")
+    );
+    let ratio = |a: &str, b: &str| Some(report.get(a)? / report.get(b)?);
+    let goals = [
+        (
+            "q1: ≥ 5 × Telegraf's points per CPU second",
+            ratio(
+                "throughput.q1.telegraf.cpu_s_per_million",
+                "throughput.q1.influxdb.cpu_s_per_million",
+            ),
+            5.0,
+        ),
+        (
+            "q20: ≥ 2 × Telegraf's points per CPU second",
+            ratio(
+                "throughput.q20.telegraf.cpu_s_per_million",
+                "throughput.q20.influxdb.cpu_s_per_million",
+            ),
+            2.0,
+        ),
+        (
+            "q20: ≥ 0.6 of InfluxDB's own rate",
+            ratio("throughput.q20.influxdb.points_per_s", "throughput.q20.raw.points_per_s"),
+            0.6,
+        ),
+        (
+            "q20: ≥ 1 M points per CPU second into the sink",
+            report.get("throughput.q20.sink.cpu_s_per_million").map(|c| 1.0 / c),
+            1.0,
+        ),
+    ];
+    for (goal, reached, wanted) in goals {
+        match reached {
+            Some(reached) => {
+                println!("{} {goal}: {reached:.2}", if reached >= wanted { "✓" } else { "✗" })
+            }
+            None => println!("– {goal}: not measured"),
+        }
+    }
+}
