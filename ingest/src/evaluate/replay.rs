@@ -10,7 +10,7 @@ use rules::evaluator::{Limits, Output};
 
 use super::centre::Centre;
 use super::engines::Engines;
-use crate::log::{FollowError, Follower, Lineage, Shared, Tail};
+use crate::log::{FollowError, Follower, Lineage, Shared};
 use crate::state::to_body;
 
 /// A follower of a log that nobody writes: from its beginning to the end it has now.
@@ -18,8 +18,7 @@ use crate::state::to_body;
 /// # Errors
 /// When the log cannot be read.
 pub fn follower_of(log: &spool::Log) -> Result<Follower, spool::Error> {
-    let tail = Tail::new(log.last_position(), 0);
-    let shared = Shared { tail, lineage: Lineage::default() };
+    let shared = Shared::new(log.last_position(), Lineage::default(), 0);
     Ok(Follower::new(log.reader()?, Arc::new(shared)))
 }
 

@@ -22,7 +22,7 @@ use super::super::{
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
 use crate::log::record::{BlockMeta, CentreRecord, kind};
-use crate::log::{Follower, Lineage, Progress, Shared, Tail};
+use crate::log::{Follower, Lineage, Progress, Shared};
 use crate::state::State;
 
 pub(super) const BASE: i64 = 1_767_225_600_000;
@@ -140,8 +140,7 @@ impl Bench {
     }
 
     fn shared(&self) -> Arc<Shared> {
-        let tail = Tail::new(self.log.last_position(), 0);
-        Arc::new(Shared { tail, lineage: self.lineage.clone() })
+        Arc::new(Shared::new(self.log.last_position(), self.lineage.clone(), 0))
     }
 
     /// The verdict journal as a fresh evaluator makes it of the log.
