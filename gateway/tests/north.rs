@@ -163,6 +163,47 @@ fn restarted_gateway_delivers_what_the_one_before_left_on_disk() {
 }
 
 #[test]
+fn what_a_full_spool_had_to_drop_is_declared_to_the_sample() {
+    run(async {
+        let mut broker = Broker::start().await;
+        broker.kill();
+        let small = |c: &mut gateway::config::Config| c.gateway.spool_bytes_max = 100 << 10;
+        let mut site = Site::start_as(&broker, "gw-full", small);
+        let mut polled = 0;
+        while site.board().shown.borrow().spool.declared == 0 {
+            polled += site.poll(400).await;
+            site.until(move |b| b.shown.borrow().spool.polled == polled).await;
+        }
+        broker.restart().await;
+        let mut centre = Centre::connect(&broker, "gw-full").await;
+        centre.until(|c| c.samples() + c.declared() == polled, Answer::Logged).await;
+        let delivered = centre.samples();
+        let settled = move |b: &gateway::status::Board| b.shown.borrow().spool.stored == delivered;
+        centre.beside(site.until(settled), Answer::Logged).await;
+        let stats = site.board().shown.borrow().spool.clone();
+        assert!(stats.is_balanced() && stats.declared == polled - delivered, "{stats:?}");
+        site.stop().await;
+    });
+}
+
+#[test]
+fn gateway_without_a_disk_starts_delivers_and_says_so() {
+    run(async {
+        let broker = Broker::start().await;
+        let nowhere = |c: &mut gateway::config::Config| c.gateway.spool_dir = "/proc/davy".into();
+        let mut site = Site::start_as(&broker, "gw-memory", nowhere);
+        let mut centre = Centre::connect(&broker, "gw-memory").await;
+        let polled = site.poll(20).await;
+        centre
+            .beside(site.until(move |b| b.shown.borrow().spool.stored == polled), Answer::Logged)
+            .await;
+        assert_eq!(centre.samples(), polled);
+        assert!(site.board().troubles()[0].contains("memory only"));
+        site.stop().await;
+    });
+}
+
+#[test]
 fn status_page_metrics_and_json_tell_the_account() {
     run(async {
         let broker = Broker::start().await;

@@ -193,7 +193,12 @@ impl File {
         }
         let free_pages = self.pragma("freelist_count")? * self.page_bytes;
         // The journal holds a second copy until the next checkpoint.
-        let wanted = need.saturating_mul(2).saturating_sub(free_pages).saturating_add(reserve);
+        let growth = need.saturating_mul(2).saturating_sub(free_pages);
+        if growth == 0 {
+            // It goes into pages that are free already: what others left of the disk is not touched.
+            return Ok(());
+        }
+        let wanted = growth.saturating_add(reserve);
         if disk_free_bytes(&self.path).is_some_and(|free| free < wanted) {
             return Err(Error::DiskFull { path: self.path.clone(), source: None });
         }

@@ -178,9 +178,15 @@ pub struct Spool {
     manifests: HashMap<[u8; 16], u32>,
     newest_manifest: u32,
     latest_ms: i64,
+    recovered: Option<OpenReport>,
 }
 
 impl Spool {
+    /// What a recovery from damage found since this was last asked; see [`Spool::recover`].
+    pub fn take_recovered(&mut self) -> Option<OpenReport> {
+        self.recovered.take()
+    }
+
     /// The epoch begun last.
     fn now(&self) -> Option<&EpochState> {
         self.state.epochs.get(&self.current?)

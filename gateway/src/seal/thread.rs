@@ -402,6 +402,12 @@ impl Work {
 
     /// Shows the uplink what there is to send.
     fn publish(&mut self) {
+        if let Some(found) = self.spool.take_recovered() {
+            error!(
+                set_aside = ?found.set_aside, salvaged = found.salvaged_blocks,
+                lost = found.lost_blocks, memory = ?found.memory, "the spool was damaged while running"
+            );
+        }
         let now = self.clock.mono_ms();
         let old = |born: u64| now.saturating_sub(born) >= LIVE_MS;
         while self.live.len() > LIVE_BLOCKS_MAX || self.live.front().is_some_and(|l| old(l.1)) {

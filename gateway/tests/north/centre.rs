@@ -205,6 +205,15 @@ impl Centre {
         self.decoded().filter_map(|b| b.readings().map(|r| r.sample_count() as u64)).sum()
     }
 
+    /// Samples that gap records declare lost.
+    pub(crate) fn declared(&self) -> u64 {
+        let gap = |b: Block| match b.body {
+            wire::block::Body::Gap(gap) => gap.ranges.iter().map(|r| r.samples).sum(),
+            wire::block::Body::Readings(_) => 0,
+        };
+        self.decoded().map(gap).sum()
+    }
+
     pub(crate) fn has_no_hole(&self) -> bool {
         self.acked(false).iter().all(|e| e.ranges.is_empty())
     }

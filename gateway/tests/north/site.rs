@@ -26,12 +26,23 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(broker: &Broker, name: &str) -> Self {
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(broker, name, dir)
+        Self::start_as(broker, name, |_| {})
     }
 
-    fn start_in(broker: &Broker, name: &str, dir: Arc<tempfile::TempDir>) -> Self {
-        let config = config(broker, name, dir.path());
+    /// With another configuration.
+    pub(crate) fn start_as(broker: &Broker, name: &str, edit: impl FnOnce(&mut Config)) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(broker, name, dir, edit)
+    }
+
+    fn start_in(
+        broker: &Broker,
+        name: &str,
+        dir: Arc<tempfile::TempDir>,
+        edit: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = config(broker, name, dir.path());
+        edit(&mut config);
         let replies = Replies::default();
         for device in 0..2 {
             replies.add(reply(device)).unwrap();
@@ -93,7 +104,7 @@ impl Site {
     pub(crate) async fn restart(self, broker: &Broker) -> Self {
         let (dir, name) = (Arc::clone(&self.dir), self.config.gateway.name.to_string());
         self.stop().await;
-        Self::start_in(broker, &name, dir)
+        Self::start_in(broker, &name, dir, |_| {})
     }
 }
 

@@ -15,8 +15,6 @@ const CHUNK: usize = 512;
 const PART: u64 = 256;
 /// Rounds for one append; each frees a part of the bound.
 const ROUNDS_MAX: usize = 2 * 256;
-/// Free pages given back to the file system where the disk runs out.
-const SHRINK_PAGES: u32 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rank {
@@ -45,9 +43,6 @@ impl Spool {
             left -= 1;
             if !self.evict_round(need.max(bound / PART), in_flight)? {
                 return Err(e);
-            }
-            if matches!(e, Error::DiskFull { .. }) {
-                self.file.shrink(SHRINK_PAGES)?;
             }
         }
         Ok(())

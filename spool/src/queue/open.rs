@@ -73,6 +73,7 @@ impl Spool {
             manifests: std::collections::HashMap::new(),
             newest_manifest: 0,
             latest_ms: options.now_ms,
+            recovered: None,
         }
     }
 
@@ -162,6 +163,7 @@ impl Spool {
             Ok((mut fresh, report)) => {
                 fresh.current = self.current;
                 fresh.options = self.options.clone();
+                fresh.recovered = Some(report.clone());
                 *self = fresh;
                 Ok(report)
             }
@@ -169,7 +171,9 @@ impl Spool {
                 // The file stays marked: the next start salvages it.
                 let why = file::told(&e);
                 self.memory = Some(why.clone());
-                Ok(OpenReport { memory: Some(why), ..OpenReport::default() })
+                let report = OpenReport { memory: Some(why), ..OpenReport::default() };
+                self.recovered = Some(report.clone());
+                Ok(report)
             }
         }
     }
