@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bus::link::Framing;
 use crate::profile::Point;
 
 mod device;
@@ -86,8 +87,10 @@ pub struct Status {
 pub struct Bus {
     /// Unique name.
     pub name: Arc<str>,
-    /// `host:port` of the Modbus TCP endpoint.
+    /// `host:port` of the endpoint.
     pub address: Arc<str>,
+    /// Modbus TCP, or serial frames through a transparent serial server.
+    pub framing: Framing,
     /// Time a device has to answer. Default 1 s.
     pub timeout: Duration,
     /// Silence between an answer and the next request. Default 0.

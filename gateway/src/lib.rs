@@ -8,6 +8,13 @@
 //! The southbound half (`config`, `profile`, `plan`, `schedule`, `decode`, `bus`, `commission`) ends at the bounded
 //! channel of `reading`; the northbound half begins there. No code here can write to a field device.
 
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use bus::link::Tcp;
+use config::Config;
+
 pub mod bus;
 pub mod clock;
 pub mod commission;
@@ -25,3 +32,35 @@ pub mod shutdown;
 pub mod state;
 pub mod status;
 pub mod uplink;
+
+/// Why the program ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals")]
+    Signals(#[source] std::io::Error),
+    /// The northbound half did not start.
+    #[error("cannot start")]
+    North(#[source] north::NorthError),
+}
+
+/// Runs until SIGTERM or SIGINT, then stops in order: buses, sealer, uplink, spool.
+///
+/// It always starts: a broker, a device or a clock that is missing is a state, not a failure.
+///
+/// # Errors
+/// [`RunError`], before anything was read.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let signals = TaskTracker::new();
+    let stop = shutdown::on_signal(&signals).map_err(RunError::Signals)?;
+    let buses = TaskTracker::new();
+    let south = bus::start(&config, Arc::new(Tcp), &buses, &stop);
+    let north = north::start(&config, south).map_err(RunError::North)?;
+    let (name, devices) = (&config.gateway.name, config.devices().count());
+    tracing::info!(gateway = %name, buses = config.buses.len(), devices, "started");
+    stop.cancelled().await;
+    buses.close();
+    buses.wait().await;
+    north.finish(config.gateway.shutdown_grace).await;
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! The program `davy-gateway`: arguments, tracing, configuration, exit code. No logic.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ const HELP: &str = "\
   2. 抄一份示例，改成现场的 copy gateway.example.toml and make it yours
   3. davy-gateway check --config gateway.toml    列出全部问题，或打印采集计划和总线占用率
   4. davy-gateway read  --config gateway.toml    采一遍，与表计显示逐项核对
+  5. davy-gateway run   --config gateway.toml    运行
 
 退出码 exit codes: 0 正常 good, 64 配置有误 configuration, 69 有设备无应答 a device is silent, 1 其他 other";
 
@@ -48,6 +49,12 @@ enum Command {
         /// 只读这个设备 | only this device
         #[arg(long, value_name = "ID")]
         device: Option<String>,
+    },
+    /// 运行 | run
+    Run {
+        /// 配置文件 | configuration file
+        #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+        config: PathBuf,
     },
 }
 
@@ -80,6 +87,21 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
                 check::EXIT_CONFIG
             }
         },
+        Command::Run { config } => match Config::load(&config) {
+            Ok(config) => {
+                init_tracing();
+                if check::overloaded(&config, &mut out)? {
+                    return Ok(check::EXIT_CONFIG);
+                }
+                drop(out);
+                runtime()?.block_on(gateway::run(config))?;
+                0
+            }
+            Err(problems) => {
+                check::print_problems(&problems, &mut out)?;
+                check::EXIT_CONFIG
+            }
+        },
     };
     Ok(code)
 }
@@ -87,4 +109,13 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
 /// One thread is enough for the buses and the uplink of a small box; the spool has a thread of its own.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+fn init_tracing() {
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    if std::io::stderr().is_terminal() {
+        builder.init();
+    } else {
+        builder.json().init();
+    }
 }

@@ -1,6 +1,7 @@
 //! The program as a person meets it: exit codes, and what is printed for a good and for a broken file.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
 
 const EXAMPLE: &str = include_str!("../gateway.example.toml");
 
@@ -59,7 +60,41 @@ fn a_missing_file_is_said_plainly() {
 #[test]
 fn help_teaches_the_first_steps() {
     let text = printed(&run(&["--help"], EXAMPLE));
-    for part in ["check", "read", "davy-ingest gateway add", "gateway.example.toml"] {
+    for part in ["check", "read", "run", "davy-ingest gateway add", "gateway.example.toml"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
+}
+
+#[test]
+fn run_starts_with_nothing_reachable_and_stops_in_order() {
+    // Goal: broker and devices missing are states, not failures. Method: nothing listens on any address of the file;
+    // the program begins its epoch, says that it is started, and ends with 0 on SIGTERM.
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = EXAMPLE
+        .replace("/var/lib/davy/spool", "spool")
+        .replace("192.168.1.", "127.0.0.")
+        .replace("mqtt://127.0.0.1:1883", "mqtt://127.0.0.1:9")
+        .replace("listen = \"127.0.0.1:9464\"", "listen = \"127.0.0.1:0\"")
+        .replace("shutdown_grace_ms = 5000", "shutdown_grace_ms = 100");
+    std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_davy-gateway"))
+        .arg("run")
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped"));
+    let mut seen = String::new();
+    while !seen.contains("\"started\"") {
+        let before = seen.len();
+        log.read_line(&mut seen).expect("a line");
+        assert!(seen.len() > before, "it ended early:\n{seen}");
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+    log.read_to_string(&mut seen).expect("the rest");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{seen}");
+    assert!(!seen.contains("1b1c1d1e"), "the key is in no log line");
 }

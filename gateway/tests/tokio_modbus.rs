@@ -4,7 +4,7 @@ use std::future::{Ready, ready};
 use std::time::Duration;
 
 use gateway::bus::frame::{Exception, Reply, Request};
-use gateway::bus::link::{Link, LinkError, Tcp};
+use gateway::bus::link::{Framing, Link, LinkError, Tcp};
 use gateway::profile::Table;
 use tokio::net::TcpListener;
 use tokio_modbus::prelude::{ExceptionCode, Request as Asked, Response, SlaveRequest};
@@ -67,7 +67,7 @@ async fn the_four_tables_and_refusals_are_understood() {
     let tracker = TaskTracker::new();
     let address = server(&tracker).await;
     let limit = Duration::from_secs(10);
-    let mut link = Link::open(&Tcp, &address, limit).await.expect("connected");
+    let mut link = Link::open(&Tcp, &address, Framing::Tcp, limit).await.expect("connected");
     let cases = [
         (1, read(Table::Holding, 100, 3), Reply::Words(vec![100, 101, 102])),
         (1, read(Table::Input, 65_000, 125), Reply::Words((65_000..65_125).collect())),

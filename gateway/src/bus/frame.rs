@@ -1,7 +1,8 @@
-//! Modbus TCP frames: the only bytes this program can put on a field bus.
+//! Modbus frames: the only bytes this program can put on a field bus.
 //!
 //! ```text
-//! transaction u16 | protocol u16 = 0 | length u16 | unit u8 | function u8 | …
+//! TCP  transaction u16 | protocol u16 = 0 | length u16 | unit u8 | function u8 | …
+//! RTU                                                    unit u8 | function u8 | … | CRC-16, low byte first
 //! ```
 //!
 //! Read-only by construction: [`Request`] has reads of the four tables and device identification, and nothing else can
@@ -103,6 +104,16 @@ pub enum FrameError {
         /// Function in the answer.
         found: u8,
     },
+    /// An RTU frame whose checksum does not fit: noise, a wrong speed or parity, two devices at once.
+    #[error(
+        "checksum is {found:04X}, not {wanted:04X}: noise, wrong speed or parity, or two devices answering"
+    )]
+    Checksum {
+        /// Checksum of the bytes received.
+        wanted: u16,
+        /// Checksum in the frame.
+        found: u16,
+    },
     /// A byte count that does not fit the request or the frame.
     #[error("answer has {found} bytes of data where the request needs {wanted}")]
     Bytes {
@@ -143,9 +154,7 @@ impl Request {
         }
     }
 
-    /// The frame.
-    #[must_use]
-    pub fn encode(self, transaction: u16, unit: u8) -> Vec<u8> {
+    fn pdu(self) -> Vec<u8> {
         let mut pdu = vec![self.function()];
         match self {
             Self::Read { start, count, .. } => {
@@ -154,11 +163,71 @@ impl Request {
             }
             Self::Identify { object } => pdu.extend([0x0E, 0x01, object]),
         }
+        pdu
+    }
+
+    /// The frame on Modbus TCP.
+    #[must_use]
+    pub fn encode(self, transaction: u16, unit: u8) -> Vec<u8> {
+        let pdu = self.pdu();
         let mut frame = Vec::with_capacity(HEADER_BYTES + pdu.len());
         frame.extend(transaction.to_be_bytes());
         frame.extend([0, 0, 0, if pdu.len() == 4 { 5 } else { 6 }, unit]);
         frame.extend(pdu);
         frame
+    }
+
+    /// The frame on a serial line.
+    #[must_use]
+    pub fn encode_rtu(self, unit: u8) -> Vec<u8> {
+        let mut frame = vec![unit];
+        frame.extend(self.pdu());
+        let checksum = crc16(&frame);
+        frame.extend(checksum.to_le_bytes());
+        frame
+    }
+
+    /// How long the serial answer that begins with these bytes is; `None` while too few of them are known.
+    ///
+    /// # Errors
+    /// [`FrameError`] when it already cannot be an answer to this request.
+    pub fn rtu_bytes(self, unit: u8, begin: &[u8]) -> Result<Option<usize>, FrameError> {
+        let asked = self.function();
+        match begin {
+            [found, ..] if *found != unit => Err(FrameError::Unit { asked: unit, found: *found }),
+            [_, function, ..] if *function == asked | 0x80 => Ok(Some(5)),
+            [_, function, ..] if *function != asked => {
+                Err(FrameError::Function { asked, found: *function })
+            }
+            [_, _, bytes, ..] if asked <= 4 => Ok(Some(5 + usize::from(*bytes))),
+            // Identification objects say their lengths one by one.
+            [_, _, _, _, _, _, _, objects, rest @ ..] => {
+                let mut length = 10;
+                for _ in 0..*objects {
+                    match rest.get(length - 10 + 1) {
+                        Some(bytes) => length += 2 + usize::from(*bytes),
+                        None => return Ok(None),
+                    }
+                }
+                Ok(Some(length))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the answer out of a whole serial frame.
+    ///
+    /// # Errors
+    /// [`FrameError`] when it answers something else or is damaged.
+    pub fn answer_rtu(self, frame: &[u8]) -> Result<Reply, FrameError> {
+        let Some((body, [low, high])) = frame.split_last_chunk::<2>() else {
+            return Err(FrameError::Bytes { wanted: 5, found: frame.len() });
+        };
+        let (wanted, found) = (crc16(body), u16::from_le_bytes([*low, *high]));
+        if wanted != found {
+            return Err(FrameError::Checksum { wanted, found });
+        }
+        self.answer(body.get(1..).unwrap_or(&[]))
     }
 
     /// Reads the answer to this request out of what follows the header.
@@ -195,6 +264,18 @@ pub fn header(bytes: [u8; HEADER_BYTES]) -> Result<Header, FrameError> {
     }
     let transaction = u16::from_be_bytes([t0, t1]);
     Ok(Header { transaction, unit, pdu_bytes: usize::from(length) - 1 })
+}
+
+/// CRC-16 of Modbus: polynomial 0xA001 reflected, begun with ones.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0xFFFF, |crc, byte| {
+        (0..8).fold(
+            crc ^ u16::from(*byte),
+            |crc, _| {
+                if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 }
+            },
+        )
+    })
 }
 
 fn words(table: Table, count: u16, data: &[u8]) -> Result<Vec<u16>, FrameError> {

@@ -65,9 +65,26 @@ pub fn cause(error: &LinkError) -> Option<String> {
     std::error::Error::source(error).map(ToString::to_string)
 }
 
+/// How frames are told apart on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Framing {
+    /// Modbus TCP: a header with transaction and length.
+    #[default]
+    Tcp,
+    /// Serial frames through a transparent serial server (4G DTU): checksum, no transaction.
+    Rtu,
+}
+
+/// Silence after which a serial line has said all it had to say to somebody else.
+const RTU_QUIET: Duration = Duration::from_millis(100);
+
+/// Longest wait for that silence; a line that talks on is not ours.
+const RTU_QUIET_MAX: Duration = Duration::from_secs(2);
+
 /// An open connection.
 pub struct Link {
     stream: Pin<Box<dyn Stream>>,
+    framing: Framing,
     transaction: u16,
 }
 
@@ -88,24 +105,48 @@ pub struct Answered {
     pub round_trip: Duration,
 }
 
+/// Bytes of the longest serial frame.
+const RTU_BYTES_MAX: usize = 256;
+
 /// Answers to older transactions dropped during one exchange before the peer counts as broken.
 const LATE_ANSWERS_MAX: usize = 16;
 
 impl Link {
-    /// Connects, within `limit`.
+    /// Connects, within `limit`. A serial line is then listened to until it is quiet: frames there carry no
+    /// transaction, and the answer to a request of the connection before may still be on its way.
     ///
     /// # Errors
     /// [`LinkError::Timeout`] and [`LinkError::Lost`].
     pub async fn open(
         connector: &dyn Connect,
         address: &str,
+        framing: Framing,
         limit: Duration,
     ) -> Result<Self, LinkError> {
-        match timeout_at(Instant::now() + limit, connector.connect(address)).await {
-            Ok(Ok(stream)) => Ok(Self { stream, transaction: 0 }),
-            Ok(Err(source)) => Err(LinkError::Lost(source)),
-            Err(_) => Err(LinkError::Timeout(limit)),
+        let mut link = match timeout_at(Instant::now() + limit, connector.connect(address)).await {
+            Ok(Ok(stream)) => Self { stream, framing, transaction: 0 },
+            Ok(Err(source)) => return Err(LinkError::Lost(source)),
+            Err(_) => return Err(LinkError::Timeout(limit)),
+        };
+        if framing == Framing::Rtu {
+            link.listen_until_quiet(RTU_QUIET).await?;
         }
+        Ok(link)
+    }
+
+    /// Throws away what comes until nothing came for `quiet`.
+    async fn listen_until_quiet(&mut self, quiet: Duration) -> Result<(), LinkError> {
+        let end = Instant::now() + RTU_QUIET_MAX;
+        let mut noise = [0; 256];
+        while Instant::now() < end {
+            match timeout_at(Instant::now() + quiet, self.stream.read(&mut noise)).await {
+                Err(_) => return Ok(()),
+                Ok(Ok(0)) => return Err(LinkError::Lost(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Ok(_)) => {}
+                Ok(Err(source)) => return Err(LinkError::Lost(source)),
+            }
+        }
+        Err(LinkError::Lost(io::Error::other("the line is never quiet: another master on it?")))
     }
 
     /// Sends one request and waits for its answer. Gives the link back only with a whole answer.
@@ -124,10 +165,16 @@ impl Link {
         self.transaction = self.transaction.wrapping_add(1);
         let sent = Instant::now();
         let whole = async {
-            let frame = request.encode(self.transaction, unit);
+            let frame = match self.framing {
+                Framing::Tcp => request.encode(self.transaction, unit),
+                Framing::Rtu => request.encode_rtu(unit),
+            };
             self.stream.write_all(&frame).await.map_err(LinkError::Lost)?;
             self.stream.flush().await.map_err(LinkError::Lost)?;
-            self.receive(unit, request).await
+            match self.framing {
+                Framing::Tcp => self.receive(unit, request).await,
+                Framing::Rtu => self.receive_rtu(unit, request).await,
+            }
         };
         let reply =
             timeout_at(sent + limit, whole).await.map_err(|_| LinkError::Timeout(limit))??;
@@ -154,4 +201,36 @@ impl Link {
         }
         Err(LinkError::Lost(io::Error::other("answers of other transactions only")))
     }
+
+    /// Serial servers cut answers into pieces as they like: the length in the frame says when it is whole.
+    async fn receive_rtu(&mut self, unit: u8, request: Request) -> Result<Reply, LinkError> {
+        let mut frame = Vec::with_capacity(64);
+        loop {
+            let whole = request.rtu_bytes(unit, &frame).map_err(LinkError::Frame)?;
+            if let Some(whole) = whole.filter(|whole| *whole <= frame.len()) {
+                // Bytes behind a whole answer belong to nobody: the link cannot be trusted with the next one.
+                return match frame.len() == whole {
+                    true => request.answer_rtu(&frame).map_err(LinkError::Frame),
+                    false => Err(LinkError::Frame(FrameError::Bytes {
+                        wanted: whole,
+                        found: frame.len(),
+                    })),
+                };
+            }
+            if frame.len() > RTU_BYTES_MAX {
+                return Err(LinkError::Frame(FrameError::Bytes {
+                    wanted: RTU_BYTES_MAX,
+                    found: frame.len(),
+                }));
+            }
+            let mut piece = [0; 256];
+            match self.stream.read(&mut piece).await.map_err(LinkError::Lost)? {
+                0 => return Err(LinkError::Lost(io::ErrorKind::UnexpectedEof.into())),
+                count => frame.extend(&piece[..count]),
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

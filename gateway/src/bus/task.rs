@@ -140,7 +140,7 @@ impl Task {
     /// Supervised connecting: at once after a link that was discarded, with backoff after a refusal.
     async fn connect(&mut self) -> Result<(), Closed> {
         let limit = self.bus.timeout;
-        match Link::open(&*self.seams.connector, &self.bus.address, limit).await {
+        match Link::open(&*self.seams.connector, &self.bus.address, self.bus.framing, limit).await {
             Ok(link) => {
                 self.link = Some(link);
                 if self.connect_failures > 0 {

@@ -1,3 +1,5 @@
+//! One bus against a line in memory under a paused clock: silence, refusals, late answers, lost connections.
+
 mod line;
 
 use std::path::Path;

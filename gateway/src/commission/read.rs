@@ -116,7 +116,10 @@ impl Sweep<'_> {
     async fn ask(&mut self, unit: u8, request: &Planned) -> Result<Answered, LinkError> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => Link::open(self.connector, &self.bus.address, self.bus.timeout).await?,
+            None => {
+                Link::open(self.connector, &self.bus.address, self.bus.framing, self.bus.timeout)
+                    .await?
+            }
         };
         tokio::time::sleep(self.bus.min_gap).await;
         let Planned { table, start, count, .. } = *request;

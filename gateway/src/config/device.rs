@@ -9,6 +9,7 @@ use super::keys;
 use super::problem::{Problems, Text, nearest};
 use super::section::{Key, Section};
 use super::{Bus, Device};
+use crate::bus::link::Framing;
 use crate::decode::decimal::Factor;
 use crate::profile::library::Library;
 use crate::profile::parse::{Defaults, PERIOD_MS, choice, identifier, point};
@@ -61,7 +62,11 @@ fn bus(
     if !section.has(keys::KIND.name) {
         section.missing(problems, keys::KIND);
     }
-    choice(&mut section, keys::KIND, &[("modbus-tcp", ())], problems);
+    let kinds = [("modbus-tcp", Framing::Tcp), ("modbus-rtu-over-tcp", Framing::Rtu)];
+    let framing = choice(&mut section, keys::KIND, &kinds, problems).map(|at| at.value);
+    if framing == Some(Framing::Rtu) && !section.has(keys::LINE_BAUD.name) {
+        section.missing(problems, keys::LINE_BAUD);
+    }
     let address = address(&mut section, seen, name.as_deref().unwrap_or("?"), problems);
     let timeout = section.integer(problems, keys::TIMEOUT_MS, 20..=30_000);
     let min_gap = section.integer(problems, keys::MIN_GAP_MS, 0..=1_000);
@@ -74,8 +79,8 @@ fn bus(
     let mut devices: Vec<Device> = Vec::new();
     for one in sections.into_iter().take(DEVICES_MAX) {
         let Some((device, gap)) = device(one, library, seen, problems) else { continue };
-        if line_baud.is_some() {
-            min_gap = min_gap.max(gap);
+        if let Some(baud) = &line_baud {
+            min_gap = min_gap.max(gap).max(silence(baud.value.unsigned_abs()));
         }
         devices.push(device);
     }
@@ -83,11 +88,18 @@ fn bus(
     Some(Bus {
         name: name?.into(),
         address: address?.into(),
+        framing: framing?,
         timeout: millis(timeout, 1_000),
         min_gap,
         line_baud: line_baud.and_then(|at| u32::try_from(at.value).ok()),
         devices,
     })
+}
+
+/// The 3.5 characters of silence that part frames on a serial line; fixed above 19,200 baud.
+fn silence(baud: u64) -> Duration {
+    let characters = Duration::from_micros(10 * 3_500_000 / baud.max(1));
+    if baud > 19_200 { Duration::from_micros(1_750) } else { characters }
 }
 
 fn twice(section: &Section<'_>, problems: &mut Problems, zh: &str, en: &str, name: &str) {

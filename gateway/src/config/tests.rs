@@ -1,3 +1,5 @@
+//! The site file: the example loads, and every problem of a broken one is listed with its line.
+
 use std::path::Path;
 
 use super::Config;

@@ -1,3 +1,5 @@
+//! Registers to values: every kind and order, exact decimals, marks, and no input that panics.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The planner against trying every split, and against the rules no request may break.
+
 use std::sync::Arc;
 use std::time::Duration;
 

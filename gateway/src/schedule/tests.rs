@@ -1,3 +1,5 @@
+//! Deadlines, missed ticks, phases.
+
 use super::{Next, Schedule, phase};
 
 #[test]

@@ -1,3 +1,5 @@
+//! Frames against the specification's examples, and against anything a device may send.
+
 use proptest::prelude::*;
 
 use super::{Exception, FrameError, Reply, Request, header};
@@ -58,10 +60,29 @@ fn an_identity_is_read() {
     assert_eq!(request.answer(&answer), Ok(Reply::Identity(wanted)));
 }
 
+#[test]
+fn serial_frames_have_the_specifications_checksum() {
+    // MODBUS over serial line 1.02, appendix B: 02 07 has the checksum 41 12 on the wire.
+    assert_eq!(super::crc16(&[2, 7]).to_le_bytes(), [0x41, 0x12]);
+    let request = Request::Read { table: Table::Holding, start: 0, count: 2 };
+    let frame = request.encode_rtu(1);
+    assert_eq!(frame, [1, 3, 0, 0, 0, 2, 0xC4, 0x0B]);
+    let mut answer = vec![1, 3, 4, 0, 1, 0, 2];
+    answer.extend(super::crc16(&answer).to_le_bytes());
+    assert_eq!(request.rtu_bytes(1, &answer[..2]), Ok(None));
+    assert_eq!(request.rtu_bytes(1, &answer[..3]), Ok(Some(9)));
+    assert_eq!(request.answer_rtu(&answer), Ok(Reply::Words(vec![1, 2])));
+    answer[4] ^= 1;
+    assert!(matches!(request.answer_rtu(&answer), Err(FrameError::Checksum { .. })));
+    assert_eq!(request.rtu_bytes(2, &answer), Err(FrameError::Unit { asked: 2, found: 1 }));
+}
+
 proptest! {
     /// Invariant 10: whatever is asked, the function code on the wire is one that reads.
     #[test]
     fn no_request_can_write(request in requests(), transaction in any::<u16>(), unit in any::<u8>()) {
+        let serial = request.encode_rtu(unit);
+        prop_assert!(matches!(serial[1], 1 | 2 | 3 | 4 | 0x2B));
         let frame = request.encode(transaction, unit);
         prop_assert!(matches!(frame[7], 1 | 2 | 3 | 4 | 0x2B));
         prop_assert_eq!(usize::from(u16::from_be_bytes([frame[4], frame[5]])), frame.len() - 6);
@@ -73,6 +94,10 @@ proptest! {
         pdu in proptest::collection::vec(any::<u8>(), 0..300),
         head in any::<[u8; 7]>(),
     ) {
+        if let Ok(Some(length)) = request.rtu_bytes(1, &pdu) {
+            prop_assert!(length >= 5);
+        }
+        prop_assert!(request.answer_rtu(&pdu).is_err() || !pdu.is_empty());
         if let Ok(Reply::Words(words)) = request.answer(&pdu) {
             let Request::Read { count, .. } = request else { panic!("words of an identity") };
             prop_assert_eq!(words.len(), usize::from(count));

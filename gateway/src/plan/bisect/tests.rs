@@ -1,3 +1,5 @@
+//! Searches against devices that lack a register, have a hole, or take shorter requests.
+
 use super::{Bisect, Finding, Span};
 use crate::profile::Table;
 

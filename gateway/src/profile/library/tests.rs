@@ -1,3 +1,5 @@
+//! The embedded profiles and a folder of one's own.
+
 use super::{EMBEDDED, Library};
 use crate::config::problem::Problems;
 use crate::profile::selftest;
