@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+pub mod journal;
+
+pub use journal::JournalOrder;
+
 use crate::account::{AccountError, NewApiKey, NewUser, Role};
 use crate::journal::ChainCheck;
 use crate::registry::seed::{Seed, SeedError};
@@ -149,6 +153,12 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// The durable log could not be opened.
+    #[error("could not open the durable log; is davy-ingest running on it?")]
+    Log(#[source] spool::Error),
+    /// The durable log could not be read.
+    #[error("could not read the durable log")]
+    Follow(#[source] crate::log::FollowError),
     /// Nothing could be printed.
     #[error("could not print")]
     Print(#[source] std::io::Error),

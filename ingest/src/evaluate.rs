@@ -9,6 +9,7 @@
 //! `davy-ingest run` gives it its own thread. It waits for nobody: a store that is down, a console or a notification
 //! never delay it. All it decides follows from the log's records; time reaches it as records too.
 
+pub mod announce;
 pub mod apply;
 pub mod board;
 pub mod centre;
@@ -22,8 +23,10 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use announce::Announcer;
 pub use board::Board;
 pub use centre::{Centre, GATEWAYS_MAX, Said};
 pub use cursor::{Cursor, CursorError, Listener, SNAPSHOT_INTERVAL_MS, Works};
 pub use engines::{CatalogueEngines, EngineStep, Engines};
 pub use replay::{follower_of, verdict_journal_of};
+pub use snapshot::CENTRE;

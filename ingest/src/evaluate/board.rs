@@ -31,6 +31,16 @@ impl Board {
         self.gateways.load_full()
     }
 
+    /// Every rule at every scope of a site, over all gateways that serve it.
+    #[must_use]
+    pub fn rule_states(&self, site: &str) -> Vec<RuleState> {
+        let gateways = self.gateways.load();
+        let states = gateways.values().flat_map(|gateway| gateway.rules.iter());
+        let mut states: Vec<_> = states.filter(|state| state.scope.site == site).cloned().collect();
+        states.sort_by(|a, b| (&a.rule, &a.scope).cmp(&(&b.rule, &b.scope)));
+        states
+    }
+
     pub(super) fn show(&self, gateways: BTreeMap<String, GatewayBoard>) {
         self.gateways.store(Arc::new(gateways));
     }

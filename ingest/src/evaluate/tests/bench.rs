@@ -1,6 +1,6 @@
 //! A log written by hand, and a cursor over it with a state database of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ pub(super) struct Bench {
     changes: Arc<Mutex<Vec<AlarmChange>>>,
     manifest: Manifest,
     starts: u64,
-    _folder: TempDir,
+    backup: Option<(PathBuf, Lineage)>,
+    folder: TempDir,
 }
 
 /// A plant with one gas detector.
@@ -117,12 +118,34 @@ impl Bench {
             changes: Arc::default(),
             manifest,
             starts: 0,
-            _folder: folder,
+            backup: None,
+            folder,
         };
         bench.start();
         let model = Box::new(plant());
         bench.fact("site:s1", 1, FactBody::Site { model });
         bench
+    }
+
+    pub(super) fn reopen_state(&mut self) {
+        let file = self.folder.path().join("state.db");
+        self.state = self.runtime.block_on(State::open(&file)).unwrap();
+    }
+
+    /// Copies the log as it is now.
+    pub(super) fn back_up(&mut self) {
+        let folder = self.folder.path().join("backup");
+        std::fs::create_dir(&folder).unwrap();
+        self.log.backup(&folder.join("log.db")).unwrap();
+        self.backup = Some((folder, self.lineage.clone()));
+    }
+
+    /// Loses the log and goes on with the copy: everything logged since is gone.
+    pub(super) fn restore(&mut self) {
+        let (folder, lineage) = self.backup.take().unwrap();
+        self.log = open_log(&folder);
+        self.lineage = lineage;
+        self.start();
     }
 
     /// A cursor as a start of the centre makes it.

@@ -150,3 +150,58 @@ fn backfill_behind_the_newest_block_raises_at_the_head() {
     let replayed = bench.replayed();
     assert_eq!(bench.verdict_lines(), replayed);
 }
+
+// Goal: a log restored from a backup takes the verdict journal back with it; what comes again is judged again.
+// Method: another second half after the restore than before it.
+#[test]
+fn a_restored_log_takes_the_journal_back_to_what_both_share() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..45 {
+        bench.block(7, second, 3.0, second);
+        bench.set_clock(second * 40);
+        if second == 20 {
+            run(&mut bench.cursor());
+            bench.back_up();
+        }
+    }
+    for second in 45..60 {
+        bench.block(7, second, 60.0, second);
+    }
+    bench.set_clock(4_000);
+    run(&mut bench.cursor());
+    assert_eq!(bench.verdict_lines().len(), 1);
+    bench.restore();
+    for second in 21..80 {
+        bench.block(7, second, if second > 70 { 60.0 } else { 3.0 }, second);
+    }
+    bench.set_clock(8_000);
+    run(&mut bench.cursor());
+    assert_eq!(bench.verdict_lines(), bench.replayed());
+    assert!(
+        bench.verdict_lines()[0].contains("\"since\":1767225671000"),
+        "{:?}",
+        bench.verdict_lines()
+    );
+}
+
+// Goal: what was decided while the state database failed is not lost. Method: a database that another writer holds.
+#[test]
+fn what_is_decided_while_the_database_fails_is_applied_later() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..45 {
+        bench.block(7, second, lel(second), second);
+    }
+    bench.set_clock(45);
+    let mut cursor = bench.cursor();
+    let state = bench.state.clone();
+    bench.runtime.block_on(state.clone().close()).unwrap();
+    assert!(cursor.step(std::time::Duration::ZERO).is_err());
+    assert!(cursor.step(std::time::Duration::ZERO).is_err());
+    assert_eq!(cursor.position(), bench.log.last_position(), "it stands where it was");
+    drop(cursor);
+    bench.reopen_state();
+    run(&mut bench.cursor());
+    assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "paged".to_owned(), 32)]);
+}

@@ -1,0 +1,87 @@
+//! Tells streams and notices what the evaluator did, once it is durable.
+//!
+//! Called in the evaluator's thread; it never waits.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rules::evaluator::{BlockKey, Output, RereadError};
+
+use super::centre::Said;
+use super::cursor::Listener;
+use crate::alarms::AlarmChange;
+use crate::api::Api;
+use crate::clock::Clock;
+use crate::live::Live;
+
+/// See the module.
+pub struct Announcer {
+    api: Arc<Api>,
+    live: Arc<Live>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer").finish_non_exhaustive()
+    }
+}
+
+impl Announcer {
+    /// Tells through `api` and `live`.
+    #[must_use]
+    pub fn new(api: Arc<Api>, live: Arc<Live>, clock: Arc<dyn Clock>) -> Self {
+        Self { api, live, clock }
+    }
+
+    fn notice(&self, code: &str, gateway: &str, text: &str) {
+        self.live.notice(code, gateway, text, self.clock.now_ms());
+    }
+}
+
+impl Listener for Announcer {
+    fn changed(&mut self, changes: &[AlarmChange]) {
+        for change in changes {
+            tracing::info!(kind = change.kind, rule = %change.occurrence.rule, site = %change.occurrence.site,
+                scope = %change.occurrence.scope, severity = change.occurrence.severity, pages = change.pages, "alarm changed");
+        }
+        self.api.announce(changes);
+    }
+
+    fn noted(&mut self, said: &Said) {
+        let gateway = said.gateway.as_str();
+        match &said.output {
+            Output::GivenUp { from, next } => {
+                tracing::warn!(gateway, from = %name(*from), next = %name(*next), "gave up a hole in the blocks");
+                let text =
+                    "too many blocks waited behind missing ones, which are now counted as lost";
+                self.notice("hole_given_up", gateway, text);
+            }
+            Output::Unreadable { key, error: error @ RereadError::Lost { .. } } => {
+                tracing::error!(gateway, block = %name(*key), %error, "a block is lost to the rules");
+                self.notice(
+                    "block_unreadable",
+                    gateway,
+                    "a block of the log was lost before the rules saw it",
+                );
+            }
+            Output::Unreadable { key, error } => {
+                tracing::warn!(gateway, block = %name(*key), %error, "a block waits to be read again");
+            }
+            Output::TimeUnknown { key, .. } => {
+                tracing::warn!(gateway, block = %name(*key), "a block's time will never be known, no rule judges it");
+            }
+            Output::Late { key } => {
+                tracing::debug!(gateway, block = %name(*key), "a block came after it was declared lost, no rule judges it");
+            }
+            Output::Placed { revision, .. } => {
+                tracing::debug!(gateway, revision, "a fact took effect")
+            }
+            Output::Verdict(_) | Output::Duty(_) => {}
+        }
+    }
+}
+
+fn name(key: BlockKey) -> String {
+    format!("{:016x}:{}", key.epoch, key.seq)
+}
