@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// One open stream, event by event.
 struct Listening {
     response: Response,
-    text: String,
+    /// Bytes, because a chunk may end inside a character.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -35,13 +36,14 @@ impl Listening {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { response, text: String::new() }
+        Self { response, bytes: Vec::new() }
     }
 
     /// The next event; none when the stream has ended.
     async fn next(&mut self) -> Option<Heard> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
+            if let Some(end) = self.bytes.windows(2).position(|two| two == b"\n\n") {
+                let event = String::from_utf8(self.bytes.drain(..end + 2).collect()).unwrap();
                 let field = |name: &str| {
                     event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
                 };
@@ -50,12 +52,11 @@ impl Listening {
                     name: field("event:").unwrap_or_default().to_owned(),
                     data: serde_json::from_str(field("data:").unwrap_or("null")).unwrap(),
                 };
-                self.text = rest.to_owned();
                 return Some(heard);
             }
             let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("an event in time");
             let Ok(Some(chunk)) = chunk else { return None };
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+            self.bytes.extend_from_slice(&chunk);
         }
     }
 
@@ -143,10 +144,10 @@ async fn plant_hears_its_own_site_only() {
     let mut stream = Listening::open(&rig, &cookie, None).await;
     stream.until("hb").await;
     rig.raise("a", NOW).await;
-    rig.hub.values([live_value("a", 1.0), live_value("b", 2.0)]);
     rig.hub.gateway("a", &json!({}));
     let own = rig.raise("b", NOW).await.occurrence;
     assert_eq!(stream.until("alarm").await.data["id"], own.id);
+    rig.hub.values([live_value("a", 1.0), live_value("b", 2.0)]);
     let values = stream.until("value").await.data;
     assert_eq!(values["values"].as_array().unwrap().len(), 1);
 }

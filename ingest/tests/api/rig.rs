@@ -1,8 +1,9 @@
 //! A service on port 0 with two sites, a clock the test owns, and a client that keeps cookies as it is told.
 
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ingest::account::{NewApiKey, NewUser, Role};
@@ -139,6 +140,7 @@ impl Rig {
 
     /// Sites `a` and `b`; users root, duty, duty2, officer, audit, grid, and one of each plant.
     pub(crate) async fn with(options: Options) -> Self {
+        keep_log_lines();
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.db")).await.unwrap();
         state.apply_seed(&Seed::parse(SITES, Path::new(".")).unwrap(), NOW).await.unwrap();
@@ -242,6 +244,35 @@ impl Rig {
         self.api.announce(&changes);
         changes.into_iter().next().unwrap()
     }
+}
+
+/// Everything that any test of this program has logged.
+static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LINES.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One subscriber for the whole program: one a thread would miss what other threads met first.
+fn keep_log_lines() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+        lines.with_ansi(false).with_writer(|| Lines).init();
+    });
+}
+
+/// Log lines so far.
+pub(crate) fn logged() -> String {
+    String::from_utf8(LINES.lock().unwrap().clone()).unwrap()
 }
 
 async fn add_users(state: &State) {
