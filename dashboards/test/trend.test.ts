@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Series } from '../src/api/contract';
+import { sparkPath } from '../src/chart/sparkline';
 import { trendData } from '../src/chart/trend-data';
 
 const STEP = 10_000;
@@ -50,4 +51,14 @@ test('a series without a number is empty, not a line at zero', () => {
   expect(trendData(series([], []), 0, 1000).empty).toBe(true);
   expect(trendData(series([null], [2]), 0, 1000).empty).toBe(true);
   expect(trendData(series([0], [0]), 0, 1000).empty).toBe(false);
+});
+
+test('a sparkline breaks at a gap, draws a steady value as a line in the middle, and nothing for nothing', () => {
+  const box = { width: 100, height: 20 };
+  const means = [1, 2, 3, null, null, null, null, 8];
+  const held = series(means, means.map((mean) => (mean === null ? null : 0)));
+  expect(sparkPath(trendData(held, 0, 8 * STEP), 0, 8 * STEP, box).match(/M/g)).toHaveLength(2);
+  const steady = series([5, 5, 5], [0, 0, 0]);
+  expect(sparkPath(trendData(steady, 0, 3 * STEP), 0, 3 * STEP, box)).toMatch(/^M0.0 10.0L/);
+  expect(sparkPath(trendData(series([], []), 0, 1000), 0, 1000, box)).toBe('');
 });

@@ -146,6 +146,7 @@ export const en: Dictionary = {
     unknownCount: (count) => `unknown ${count}`,
     noSites: 'No sites',
     normal: 'No active alarms',
+    unknownNow: 'Present state unknown',
     stale: 'Data incomplete',
     completeness: (share) => `complete ${share}`,
     select: (name) => `Show only ${name}`,

@@ -151,6 +151,7 @@ export const zh = {
     unknownCount: (count: number) => `不明 ${count}`,
     noSites: '无站点',
     normal: '无活动报警',
+    unknownNow: '当前情况不明',
     stale: '数据不全',
     completeness: (share: string) => `完整率 ${share}`,
     select: (name: string) => `只看 ${name}`,
