@@ -220,6 +220,8 @@ fn known(polled: Polled) -> Option<Result<Event, LinkError>> {
 }
 
 fn transport(broker: &Broker) -> Result<Transport, LinkError> {
+    // One provider, named: where a dependency brings a second one rustls would panic at the first use.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
     let Some(path) = &broker.ca_file else { return Ok(Transport::tls_with_default_config()) };
     let fail = |source| LinkError::Authority { path: path.clone(), source };
     let ca = std::fs::read(path).map_err(fail)?;
