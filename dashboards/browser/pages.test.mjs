@@ -89,6 +89,13 @@ test('a fault of the page itself looks like a fault, not like the last good pict
   }
 });
 
+test('the grid company sees no verdict about a plant, not even "no alarms"', async () => {
+  const page = await desk.newPage();
+  await desk.signIn(page, 'grid', 'grid-password', '/duty');
+  await page.waitForSelector('main [data-panel=denied]');
+  assert.ok(!(await page.innerText('main')).includes('无活动报警'));
+});
+
 test('an auditor looks and cannot sign, with the reason', async () => {
   const page = await desk.newPage();
   await desk.signIn(page, 'audit', 'audit-password', '/duty?alarm=a-1');

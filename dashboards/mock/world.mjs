@@ -36,6 +36,7 @@ export class World {
     this.users = new Map([['duty', { name: 'duty', display: '值班甲', role: 'duty', password: 'duty-password' }],
       ['second', { name: 'second', display: '王工', role: 'duty', password: 'duty-password' }],
       ['admin', { name: 'admin', display: '管理员', role: 'administrator', password: 'admin-password' }],
+      ['grid', { name: 'grid', display: '供电局', role: 'grid', password: 'grid-password' }],
       ['audit', { name: 'audit', display: '审计员', role: 'auditor', password: 'audit-password' }]]);
     this.setupToken = 'MOCK-SETUP-TOKEN';
     this.keys = new Map();

@@ -53,6 +53,14 @@ class SessionState {
     this.status = 'signed_out';
   }
 
+  /**
+   * The grid company gets no plant's alarms from the server, by law. An empty list would read as "all is well",
+   * which is a safety verdict too, so its pages say instead that they are not for this role (U42).
+   */
+  get seesAlarms(): boolean {
+    return this.user?.role !== 'grid';
+  }
+
   /** Only the bureau's people sign. The server decides; this only spares a useless try. */
   get readOnly(): boolean {
     return this.user?.role !== 'duty' && this.user?.role !== 'officer';
