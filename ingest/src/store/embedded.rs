@@ -203,6 +203,10 @@ impl EmbeddedStore {
 
     /// Whether a block writes to strips that younger ones shadow: see [`Head::is_shadowed`].
     fn needs_seal(&mut self, block: &DecodedBlock) -> bool {
+        self.plan(block);
+        if !self.head.read().unwrap_or_else(PoisonError::into_inner).has_shadows() {
+            return false;
+        }
         let strips: Vec<u32> = self.plan(block).iter().flatten().copied().collect();
         let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
         strips.iter().any(|id| head.is_shadowed(*id))

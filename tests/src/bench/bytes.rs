@@ -70,14 +70,22 @@ struct Sizes {
 
 fn measure(source: &Source, batch: &Batch) -> Result<Sizes> {
     let per_message = batch.meters * batch.rows;
-    let recording = source.read(0, per_message * MESSAGES)?;
+    let recording = source.read(0, usize::MAX)?;
+    // Each meter plays another stretch of the recording: neighbours in a block must not be neighbours in time.
+    let stretch = recording.rows.len() / batch.meters;
+    anyhow::ensure!(stretch >= batch.rows * MESSAGES, "the recording is too short");
+    let row_of = |message: usize, i: usize| {
+        let (meter, step) = (i % batch.meters, i / batch.meters);
+        &recording.rows[meter * stretch + message * batch.rows + step]
+    };
     let manifest = manifest(&recording.columns, batch.meters)?;
     let key = wire::manifest::key(&manifest.encode());
     let (mut sizes, mut samples) = (Sizes::default(), 0_usize);
-    for (message, rows) in recording.rows.chunks_exact(per_message).enumerate() {
-        let rows: Vec<Vec<f64>> = rows
-            .iter()
-            .map(|row| row.iter().map(|v| Ok(v.parse::<f64>()?)).collect::<Result<_>>())
+    for message in 0..MESSAGES {
+        let rows: Vec<Vec<f64>> = (0..per_message)
+            .map(|i| {
+                row_of(message, i).iter().map(|v| Ok(v.parse::<f64>()?)).collect::<Result<_>>()
+            })
             .collect::<Result<_>>()?;
         let mut builder = Builder::new(&manifest, key);
         let (mut json, mut line) = (0, String::new());
@@ -97,7 +105,6 @@ fn measure(source: &Source, batch: &Batch) -> Result<Sizes> {
         sizes.json += json as f64;
         sizes.line += gzip(line.as_bytes())? as f64;
     }
-    anyhow::ensure!(samples > 0, "the recording is too short");
     let per = |bytes: f64| bytes / samples as f64;
     Ok(Sizes { davy: per(sizes.davy), json: per(sizes.json), line: per(sizes.line) })
 }

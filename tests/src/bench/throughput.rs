@@ -84,6 +84,7 @@ enum Target {
 }
 
 async fn davy(load: &Load, target: Target) -> Result<Figures> {
+    built()?;
     let folder = TempDir::new()?;
     let broker = Mosquitto::start().await?;
     let influx = if target == Target::Influx { Some(Influx::start().await?) } else { None };
@@ -287,10 +288,7 @@ fn tail(text: &str) -> String {
 }
 
 /// Whether the programs to be measured were built for it.
-///
-/// # Errors
-/// When they are absent: with the line that builds them.
-pub fn built() -> Result<()> {
+fn built() -> Result<()> {
     let path = crate::harness::process::workspace_binary("davy-ingest")?;
     if path.components().any(|c| c.as_os_str() == "debug") {
         bail!("{} is not optimised: run `make bench`", Path::new(&path).display());

@@ -47,10 +47,7 @@ async fn main() -> Result<ExitCode> {
         for contender in CONTENDERS {
             let title = format!("throughput.{name}.{contender}");
             if wanted(&title) {
-                let run = async |r: &mut Report| {
-                    throughput::built()?;
-                    throughput::run(r, name, shape, contender).await
-                };
+                let run = async |r: &mut Report| throughput::run(r, name, shape, contender).await;
                 section(&mut report, &title, run).await;
             }
         }

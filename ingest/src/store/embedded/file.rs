@@ -167,11 +167,14 @@ impl HeadFile {
                 insert.execute(params![id, strip.site, strip.device, quantities])?;
             }
         }
-        tx.prepare_cached("INSERT INTO segment(body) VALUES (?1)")?.execute([body])?;
+        let has_rows = !segment::is_empty(body);
+        if has_rows {
+            tx.prepare_cached("INSERT INTO segment(body) VALUES (?1)")?.execute([body])?;
+        }
         put_position(&tx, "cursor", at)?;
         tx.commit()?;
         self.strips = head.strips().len();
-        self.segments += 1;
+        self.segments += usize::from(has_rows);
         Ok(())
     }
 

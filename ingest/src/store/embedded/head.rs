@@ -41,6 +41,7 @@ pub(super) struct Head {
     devices: HashMap<String, HashMap<String, Vec<u32>>>,
     points: usize,
     series: usize,
+    has_shadows: bool,
 }
 
 impl Head {
@@ -58,6 +59,7 @@ impl Head {
             let older = &mut self.strips[older as usize];
             if older.quantities.iter().any(|q| quantities.contains(q)) {
                 older.younger.push(id);
+                self.has_shadows = true;
             }
         }
         ids.push(id);
@@ -72,6 +74,11 @@ impl Head {
             younger: Vec::new(),
         });
         id
+    }
+
+    /// Whether any strip has a younger one at all: a new manifest came since the last seal.
+    pub(super) fn has_shadows(&self) -> bool {
+        self.has_shadows
     }
 
     /// Whether rows of a younger strip with the same series lie in the head: then the head must be sealed before this

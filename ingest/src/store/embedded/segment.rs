@@ -40,6 +40,11 @@ pub(super) fn finish(out: &mut [u8]) {
     out[..4].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Whether a segment holds no table.
+pub(super) fn is_empty(segment: &[u8]) -> bool {
+    segment.len() <= 4
+}
+
 /// Appends the rows of a table. `strips` names a strip for each row that is kept; `kept` lists these rows, `None` = all.
 pub(super) fn push_table(table: &Table, strips: &[u32], kept: Option<&[u32]>, out: &mut Vec<u8>) {
     put_u32(strips.len(), out);
