@@ -281,7 +281,18 @@ impl Kind {
                 machine("fan-2", 4, "2号主通风机", "Main fan 2", "main_fan", r#"I_N = "120 A""#),
             ]),
             Kind::Metallurgy => devices.extend([
-                machine("furnace-1", 2, "1号电炉", "Furnace 1", "production", r#"I_N = "800 A""#),
+                // 700 A a phase: more than the integer register of the machines' meter holds.
+                Known {
+                    model: &meters::PM5100,
+                    ..machine(
+                        "furnace-1",
+                        2,
+                        "1号电炉",
+                        "Furnace 1",
+                        "production",
+                        r#"I_N = "800 A""#,
+                    )
+                },
                 Known {
                     id: "temp-1",
                     unit: 3,
