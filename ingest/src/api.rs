@@ -165,7 +165,6 @@ pub fn router(api: &Arc<Api>) -> Router {
     routes
         .layer(from_fn_with_state(Arc::clone(api), auth::same_origin))
         .with_state(Arc::clone(api))
-        .route("/healthz", axum::routing::get(async || "ok\n"))
         .fallback(console::serve)
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::new())
@@ -195,7 +194,19 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, api: Arc<Api>) -> std::io::Result<()> {
-    let service = router(&api).into_make_service_with_connect_info::<SocketAddr>();
+    serve_with(listener, api, Router::new()).await
+}
+
+/// Like [`serve`], with routes of others beside ours.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_with(
+    listener: TcpListener,
+    api: Arc<Api>,
+    beside: Router,
+) -> std::io::Result<()> {
+    let service = beside.merge(router(&api)).into_make_service_with_connect_info::<SocketAddr>();
     let shutdown = api.shutdown.clone();
     let flush = stream::flush_values(Arc::clone(&api));
     let server = axum::serve(listener, service)

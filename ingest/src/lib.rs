@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod quarantine;
 pub mod receive;
 pub mod registry;
+pub mod run;
 pub mod secret;
 pub mod shutdown;
 pub mod state;

@@ -53,6 +53,10 @@ pub struct Metrics {
     pub evaluator_position: Gauge,
     /// 0 all well, 1 retrying, 2 a person has to mend the store.
     pub store_trouble: Gauge,
+    /// Failed tries of the store writer.
+    pub store_failures: Gauge,
+    /// Samples handed to the store since the start.
+    pub store_samples: Gauge,
     /// 1 while the gateways' clocks say that the centre's is wrong.
     pub clock_distrusted: Gauge,
     /// Gateways heard within the last minute.
@@ -89,6 +93,8 @@ impl Default for Metrics {
             store_position "store_position" "Position up to which the store has everything";
             evaluator_position "evaluator_position" "Position up to which everything is evaluated";
             store_trouble "store_trouble" "0 well, 1 retrying, 2 a person has to mend the store";
+            store_failures "store_failures" "Failed tries of the store writer since the start";
+            store_samples "store_samples" "Samples handed to the store since the start";
             clock_distrusted "clock_distrusted" "1 while gateways say that the centre's clock is wrong";
             gateways_heard "gateways_heard" "Gateways heard within the last minute";
             quarantine_entries "quarantine_entries" "Open entries of the quarantine";
@@ -119,6 +125,8 @@ impl Metrics {
             store_position: Gauge::default(),
             evaluator_position: Gauge::default(),
             store_trouble: Gauge::default(),
+            store_failures: Gauge::default(),
+            store_samples: Gauge::default(),
             clock_distrusted: Gauge::default(),
             gateways_heard: Gauge::default(),
             quarantine_entries: Gauge::default(),

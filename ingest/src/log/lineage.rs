@@ -43,6 +43,11 @@ impl Lineage {
         }
     }
 
+    /// Positions of the first records of all starts.
+    pub fn positions(&self) -> impl Iterator<Item = u64> {
+        self.starts.iter().map(|(_, position)| *position)
+    }
+
     /// A position of the present start.
     #[must_use]
     pub fn here(&self, position: u64) -> Position {

@@ -255,12 +255,12 @@ pub async fn publish(
                     ended = feed => ended,
                     () = stop.cancelled() => return,
                 };
+                if outbox.is_closed() {
+                    return;
+                }
                 pause.say("publisher", &ended);
             }
             Err(error) => pause.say("publisher", &chain_of(&error)),
-        }
-        if outbox.is_closed() && outbox.is_empty() {
-            return;
         }
         pause.wait(&stop).await;
     }

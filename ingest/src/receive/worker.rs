@@ -9,6 +9,7 @@
 //! same, because it is transport and the gateway still has the blocks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
 use std::time::Duration;
 
@@ -111,6 +112,8 @@ pub struct Works {
     pub clock: Arc<dyn Clock>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Set while the log does not take records.
+    pub failing: Arc<AtomicBool>,
     /// Acks deliveries to the broker.
     pub acker: Arc<dyn Acker>,
     /// Towards the gateways.
@@ -130,7 +133,6 @@ pub struct Worker {
     ticked_at: i64,
     housed_at: i64,
     crowded: bool,
-    failing: bool,
 }
 
 /// What a group brings.
@@ -165,7 +167,7 @@ impl Worker {
     #[must_use]
     pub fn new(works: Works, receiver: Receiver) -> Self {
         let ring = KeyRing::of(&works.registrar.current());
-        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, crowded: false, failing: false }
+        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, crowded: false }
     }
 
     /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.
@@ -218,7 +220,7 @@ impl Worker {
                         tracing::debug!(position, "nobody waits for a fact that was logged");
                     }
                 }
-                if std::mem::take(&mut self.failing) {
+                if self.works.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the log takes records again");
                 }
             }
@@ -287,7 +289,7 @@ impl Worker {
     fn failed(&mut self, failed: Failed) -> Result<(), spool::Error> {
         self.receiver.rolled_back();
         self.works.metrics.commit_failures.inc();
-        if !std::mem::replace(&mut self.failing, true) {
+        if !self.works.failing.swap(true, Ordering::Relaxed) {
             tracing::error!(error = %chain_of(&failed), "the log does not take records; nothing is acked to gateways until it does");
         }
         match failed {

@@ -1,5 +1,7 @@
 //! What the receiver does between groups: gives up what can never come, evicts what nobody needs, counts.
 
+use std::sync::atomic::Ordering;
+
 use spool::Entry;
 
 use super::super::gateway::Hole;
@@ -121,6 +123,8 @@ impl Worker {
     fn evict(&mut self) -> Result<(), spool::Error> {
         let mut keep: Vec<u64> = self.works.progress.kept().to_vec();
         keep.extend(self.receiver.gateways().flat_map(|(_, g)| g.held.keys().copied()));
+        // Starts say which positions two logs share; without them every snapshot and cursor would be void.
+        keep.extend(self.works.shared.lineage.positions());
         keep.sort_unstable();
         keep.dedup();
         let upto = self.works.progress.evictable();
@@ -155,7 +159,7 @@ impl Worker {
         live.standing("log_crowded", self.crowded, now, || {
             "the durable log is at 80 % or beyond: backfill waits at the gateways; see store and evaluator lag".to_owned()
         });
-        live.standing("log_failing", self.failing, now, || {
+        live.standing("log_failing", self.works.failing.load(Ordering::Relaxed), now, || {
             "the durable log cannot be written: nothing is acked; check the disk of state_dir"
                 .to_owned()
         });

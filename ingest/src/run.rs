@@ -1,0 +1,244 @@
+//! The service: opens what it keeps, starts its threads and tasks, stops them in order.
+//!
+//! ```text
+//! broker ─► subscriber ─► inbox ─► receiver thread ─► log ─► store writer thread ─► store
+//!    ▲                                  │ acks          └──► evaluator thread ─► state database ─► API streams
+//!    └── publisher ◄── outbox ◄─────────┘
+//! ```
+//!
+//! Called by `main`. A stop takes no more messages, commits what came, lets the cursors write what they hold, then closes
+//! streams and HTTP. A kill at any instant is as safe.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Api};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::evaluate::{self, Announcer, CatalogueEngines, Centre, Cursor};
+use crate::log::writer::Writer;
+use crate::receive::mqtt::{self, Sessions, UNACKED_MAX};
+use crate::receive::worker::{Outgoing, ToWorker, Worker};
+use crate::shutdown::{self, Shutdown};
+
+mod check;
+mod desk;
+mod error;
+mod facts;
+mod open;
+mod page;
+mod store;
+
+pub use check::check;
+pub use error::RunError;
+pub use open::{Paths, catalogue, gateway_snippet};
+
+use open::Opened;
+
+/// Acks that may wait for the broker.
+const OUTBOX_MAX: usize = 4_096;
+/// How often values that changed go to the streams.
+const FLUSH: Duration = Duration::from_millis(250);
+/// Stack of our threads: decoding recurses nowhere.
+const STACK_BYTES: usize = 2 << 20;
+
+/// A runtime for the network and the state database.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("davy-net")
+        .build()
+        .map_err(RunError::Runtime)
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`RunError`]: what could not be opened at start, or what broke while running.
+pub fn until_signal(config: Config, clock: Arc<dyn Clock>) -> Result<(), RunError> {
+    let runtime = runtime()?;
+    let stop = CancellationToken::new();
+    let service = Service::start(&runtime, config, clock)?;
+    let signalled = runtime.block_on(async {
+        let signal = shutdown::signal();
+        tokio::select! {
+            signalled = signal => signalled.map_err(RunError::Runtime),
+            () = service.broken.cancelled() => Ok(()),
+        }
+    });
+    stop.cancel();
+    tracing::info!("stopping");
+    service.stop(&runtime).and(signalled)
+}
+
+type Thread = JoinHandle<Result<(), RunError>>;
+
+/// The running service.
+#[derive(Debug)]
+pub struct Service {
+    grace: Duration,
+    intake: CancellationToken,
+    cursors: CancellationToken,
+    network: Shutdown,
+    /// Cancelled when a thread ends that must not.
+    broken: CancellationToken,
+    receiver: Thread,
+    store: Thread,
+    evaluator: Thread,
+    shared: Arc<crate::log::Shared>,
+    /// Where the API listens.
+    pub listen: std::net::SocketAddr,
+}
+
+impl Service {
+    /// Opens everything and starts it.
+    ///
+    /// # Errors
+    /// [`RunError`]: nothing runs then.
+    pub fn start(
+        runtime: &tokio::runtime::Runtime,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RunError> {
+        let listener = runtime.block_on(TcpListener::bind(config.http.listen));
+        let listener =
+            listener.map_err(|source| RunError::Listen { at: config.http.listen, source })?;
+        let listen = listener.local_addr().map_err(RunError::Runtime)?;
+        let (inbox_tx, inbox) = std::sync::mpsc::sync_channel::<ToWorker>(UNACKED_MAX);
+        let (outbox_tx, outbox) = mpsc::channel::<Outgoing>(OUTBOX_MAX);
+        let sessions = Arc::new(Sessions::default());
+        let opened = open::open(runtime, &config, clock, (Arc::clone(&sessions), outbox_tx))?;
+        let Opened { works, receiver, store, followers, api, parts } = opened;
+        let (intake, cursors, broken) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let network = Shutdown::default();
+        let api = Api::new(api, network.token.clone());
+        let [for_store, for_evaluator] = followers;
+        let shared = Arc::clone(&works.shared);
+
+        let (stop, alarm) = (intake.clone(), broken.clone());
+        let worker = Worker::new(works, receiver);
+        let receiver = thread("davy-receive", alarm, move || {
+            worker.run(&inbox, &stop).map_err(RunError::Log)
+        })?;
+        let (stop, alarm) = (cursors.clone(), broken.clone());
+        let writer =
+            Writer::new(for_store, store, Arc::clone(&parts.progress), Arc::clone(&parts.stats));
+        let writer = writer.map_err(RunError::Store)?;
+        let store = thread("davy-store", alarm, move || {
+            drop(writer.run(&stop));
+            Ok(())
+        })?;
+        let (stop, alarm) = (cursors.clone(), broken.clone());
+        let works = evaluate::Works {
+            state: parts.state.clone(),
+            runtime: runtime.handle().clone(),
+            log: for_evaluator,
+            clock: Arc::clone(&parts.clock),
+            board: Arc::clone(&parts.board),
+            progress: Arc::clone(&parts.progress),
+            listener: Box::new(Announcer::new(
+                Arc::clone(&api),
+                Arc::clone(&parts.live),
+                Arc::clone(&parts.clock),
+            )),
+        };
+        let engines = CatalogueEngines::new(Arc::clone(&parts.catalogue));
+        let evaluator = thread("davy-evaluate", alarm, move || {
+            let centre = Centre::new(engines, rules::evaluator::Limits::default());
+            Cursor::start(works, centre).map_err(RunError::Evaluator)?.run(&stop);
+            Ok(())
+        })?;
+
+        let _runtime = runtime.enter();
+        let (broker, metrics) = (config.broker.clone(), Arc::clone(&parts.metrics));
+        let subscriber =
+            mqtt::subscribe(broker, inbox_tx.clone(), sessions, metrics, intake.clone());
+        network.spawn(subscriber);
+        network.spawn(mqtt::publish(config.broker.clone(), outbox, network.token.clone()));
+        network.spawn(facts::follow(parts.facts(), inbox_tx, intake.clone()));
+        let live = Arc::clone(&parts.live);
+        network.spawn(page::flush(live, FLUSH, network.token.clone()));
+        let beside = page::router(&parts);
+        let alarm = broken.clone();
+        network.spawn(async move {
+            // Also when it panics: a centre that nobody can look into must not look alive.
+            let _guard = alarm.drop_guard();
+            if let Err(error) = api::serve_with(listener, api, beside).await {
+                tracing::error!(error = %crate::chain_of(&error), "the API ended");
+            }
+        });
+        tracing::info!(%listen, state_dir = %config.state_dir.display(), broker = %config.broker.host, "davy-ingest runs");
+        Ok(Self {
+            grace: config.shutdown_grace,
+            intake,
+            cursors,
+            network,
+            broken,
+            receiver,
+            store,
+            evaluator,
+            shared,
+            listen,
+        })
+    }
+
+    /// Stops it in order.
+    ///
+    /// # Errors
+    /// What a thread ended with.
+    pub fn stop(self, runtime: &tokio::runtime::Runtime) -> Result<(), RunError> {
+        self.intake.cancel();
+        let received = join(self.receiver, self.grace);
+        self.cursors.cancel();
+        self.shared.tail.close();
+        let stored = join(self.store, self.grace);
+        let evaluated = join(self.evaluator, self.grace);
+        if !runtime.block_on(self.network.finish(self.grace)) {
+            tracing::warn!("some connections did not end in time");
+        }
+        received.and(stored).and(evaluated)
+    }
+}
+
+/// Starts a thread that must run until the stop.
+fn thread(
+    name: &'static str,
+    broken: CancellationToken,
+    work: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+) -> Result<Thread, RunError> {
+    let guarded = move || {
+        // Also when it panics: a centre without one of its threads must not look alive.
+        let _guard = broken.drop_guard();
+        work()
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(guarded)
+        .map_err(RunError::Runtime)
+}
+
+/// Waits for a thread, at most `grace`: what it leaves undone is done at the next start.
+fn join(thread: Thread, grace: Duration) -> Result<(), RunError> {
+    let name = thread.thread().name().unwrap_or("a thread").to_owned();
+    let step = Duration::from_millis(20);
+    let mut left = grace;
+    while !thread.is_finished() {
+        if left.is_zero() {
+            tracing::warn!(thread = %name, "did not end in time; nothing is lost");
+            return Ok(());
+        }
+        std::thread::park_timeout(step);
+        left = left.saturating_sub(step);
+    }
+    thread.join().unwrap_or(Err(RunError::Panicked { thread: name }))
+}

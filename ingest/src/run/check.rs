@@ -1,0 +1,64 @@
+//! `davy-ingest check`: the configuration is right; is everything that it names there? Binds nothing, changes nothing.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::RunError;
+use crate::config::{Config, StoreConfig};
+use crate::registry::seed::Seed;
+
+/// Looks at every file that the configuration names and prints what was found, every problem at once.
+///
+/// # Errors
+/// [`RunError::Check`] with the number of problems.
+pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
+    let mut problems = Vec::new();
+    let broker = &config.broker;
+    let certificates = broker.client_cert.iter().flat_map(|(c, k)| [c, k]);
+    let token = match &config.store {
+        StoreConfig::Influx { token_file, .. } => Some(token_file),
+        _ => None,
+    };
+    let named = broker.ca_file.iter().chain(&broker.password_file).chain(certificates).chain(token);
+    problems.extend(named.filter_map(|path| readable(path)));
+    if let Some(seed) = &config.seed
+        && let Err(error) = Seed::load(seed)
+    {
+        problems.push(crate::chain_of(&error));
+    }
+    if let Some(parent) = config.state_dir.ancestors().find(|p| p.exists())
+        && parent.metadata().is_ok_and(|m| m.permissions().readonly())
+    {
+        problems.push(format!("{} cannot be written: state_dir must be", parent.display()));
+    }
+    let print =
+        |out: &mut dyn Write, text: String| out.write_all(text.as_bytes()).map_err(RunError::Print);
+    for problem in &problems {
+        print(out, format!("{problem}\n"))?;
+    }
+    if !problems.is_empty() {
+        return Err(RunError::Check { problems: problems.len() });
+    }
+    let scheme = if broker.tls { "mqtts" } else { "mqtt" };
+    let store = match &config.store {
+        StoreConfig::Embedded { .. } => "embedded".to_owned(),
+        StoreConfig::Influx { url, bucket, .. } => format!("InfluxDB 2 at {url}, bucket {bucket}"),
+        StoreConfig::Discard => "none (discard): only for measuring".to_owned(),
+    };
+    print(
+        out,
+        format!(
+            "the configuration is right\n  state in   {}\n  broker     {scheme}://{}:{} as {}\n  store      {store}\n  console    http://{}/\n",
+            config.state_dir.display(),
+            broker.host,
+            broker.port,
+            broker.client_id,
+            config.http.listen,
+        ),
+    )
+}
+
+fn readable(path: &Path) -> Option<String> {
+    let error = std::fs::File::open(path).err()?;
+    Some(format!("{} cannot be read: {error}", path.display()))
+}

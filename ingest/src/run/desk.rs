@@ -1,0 +1,86 @@
+//! What the API asks of the running parts, answered from memory.
+
+use std::sync::Arc;
+
+use rules::RuleState;
+
+use super::open::Parts;
+use crate::api::Sources;
+use crate::api::source::{GatewayLive, LiveValue, LogLive, QuarantineRow, SystemLive};
+use crate::quarantine::Quarantine;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Desk {
+    parts: Parts,
+    quarantine: Arc<Quarantine>,
+    store: &'static str,
+}
+
+impl Desk {
+    pub(super) fn new(parts: &Parts, quarantine: Arc<Quarantine>, store: &'static str) -> Self {
+        Self { parts: parts.clone(), quarantine, store }
+    }
+}
+
+impl Sources for Desk {
+    fn values(&self, site: &str) -> Vec<LiveValue> {
+        self.parts.live.values(site)
+    }
+
+    fn completeness(&self, site: &str) -> Option<f64> {
+        self.parts.live.completeness(site, self.parts.clock.now_ms())
+    }
+
+    fn gateway(&self, name: &str) -> GatewayLive {
+        self.parts.live.gateway(name)
+    }
+
+    fn rule_states(&self, site: &str) -> Vec<RuleState> {
+        self.parts.board.rule_states(site)
+    }
+
+    fn quarantine(&self, limit: usize) -> Vec<QuarantineRow> {
+        let most = u32::try_from(limit).unwrap_or(u32::MAX);
+        let entries = match self.quarantine.list(None, 0, most) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(error = %crate::chain_of(&error), "the quarantine cannot be listed");
+                return Vec::new();
+            }
+        };
+        let registry = self.parts.registrar.current();
+        let row = |entry: crate::quarantine::Entry| QuarantineRow {
+            id: entry.id.to_string(),
+            site: registry.gateway(&entry.gateway).map(|g| g.site.clone()),
+            gateway: entry.gateway,
+            code: entry.code,
+            reason: entry.detail,
+            at: entry.at,
+            samples: entry.samples.max(entry.rows.len() as u64),
+        };
+        entries.into_iter().map(row).collect()
+    }
+
+    fn system(&self) -> SystemLive {
+        use std::sync::atomic::Ordering::Relaxed;
+        let parts = &self.parts;
+        let head = parts.shared.tail.head();
+        let trouble = match parts.stats.trouble.load(Relaxed) {
+            0 => "",
+            1 => ": does not take data now, trying again",
+            _ => ": refuses, see the log and mend it",
+        };
+        let bytes = u64::try_from(parts.metrics.log_bytes.get()).ok();
+        SystemLive {
+            store: format!("{}{trouble}", self.store),
+            log: LogLive {
+                bytes,
+                position: Some(head),
+                evaluator_lag: Some(head.saturating_sub(parts.progress.evaluator_position())),
+                store_lag: Some(head.saturating_sub(parts.progress.store_position())),
+            },
+            notices: parts.live.notices(),
+        }
+    }
+}
