@@ -2,6 +2,7 @@
 //! a story that plays within three minutes. Started by `make demo`; the browser tests start a smaller one.
 
 pub mod broker;
+pub mod control;
 pub mod recording;
 pub mod story;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
-use tests::demo::{broker, recording, say, story};
+use tests::demo::{broker, control, recording, say, story};
 use tests::harness::davy::{Centre, Gateway, Store};
 use tests::harness::modbus::Server;
 use tests::harness::mosquitto::wait_for_port;
@@ -87,10 +87,12 @@ async fn run() -> Result<()> {
     say(&format!("  控制台 · console   {}", centre.url("/")));
     say(&format!("  登录 · sign in     {name} / {password}"));
     say(&format!("  文件 · files       {}", folder.path().display()));
+    say("  命令 · commands    type help");
     say("");
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         () = tell(&plants, &link) => {}
+        () = control::obey(&plants, &link) => {}
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
