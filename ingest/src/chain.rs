@@ -5,9 +5,13 @@
 //!
 //! ```text
 //! links      what each epoch says it follows          from every block, list entry and gap range
-//! lists      what the gateway still holds             the newest one closes holes nobody can fill
+//! current    the epoch that the gateway is in now     from a block made in the boot that sends it
+//! list       what the gateway's disk holds now        the newest list of the current epoch; others may be weeks old
 //! joined     the chain: epochs in order, each with the last seq that counts once it has a successor
 //! ```
+//!
+//! The current epoch is joined after every other one whose place is known: joining a dead one behind it would end the
+//! part of the live one that is evaluated.
 
 use std::collections::BTreeMap;
 
@@ -24,17 +28,14 @@ mod place;
 pub const JOINED_MAX: usize = 1_024;
 /// Links that are remembered.
 pub const LINKS_MAX: usize = 2_048;
-/// How long an epoch that was listed is waited for, ms: its blocks may be on their way.
-pub const LISTED_GRACE_MS: i64 = 30_000;
 
 /// The chain of one gateway.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chain {
     joined: Vec<Joined>,
     follows: BTreeMap<u64, Follows>,
-    listed_at: BTreeMap<u64, i64>,
+    current: Option<u64>,
     list: Option<List>,
-    heard: Option<List>,
     conflicts: u64,
 }
 
@@ -110,7 +111,7 @@ impl Chain {
 
     /// Epochs in the newest list.
     pub fn listed(&self) -> impl Iterator<Item = u64> {
-        self.heard.iter().flat_map(|l| l.held.iter().map(|h| h.epoch))
+        self.list.iter().flat_map(|l| l.held.iter().map(|h| h.epoch))
     }
 
     /// Notes what an epoch follows; the first word stands. A predecessor of another gateway is none of this chain.
@@ -127,57 +128,33 @@ impl Chain {
             .or_insert(Follows { epoch: own.map(|l| l.epoch.0), last: own.map_or(0, |l| l.last) });
     }
 
-    /// Reads the list in block `(epoch, seq)`; from refused blocks as well.
-    pub fn read_list(
-        &mut self,
-        gateway: &str,
-        (epoch, seq): (u64, u64),
-        list: &[HeldEpoch],
-        now: i64,
-    ) {
+    /// Notes that the gateway is in this epoch now: a block of it was made in the boot that sends it.
+    pub fn note_current(&mut self, epoch: u64) {
+        if !self.has_successor(epoch) {
+            self.current = Some(epoch);
+        }
+    }
+
+    /// Reads the list in block `(epoch, seq)`; from refused blocks as well. Links count from any list, what is held only
+    /// from the newest one of the current epoch.
+    pub fn read_list(&mut self, gateway: &str, (epoch, seq): (u64, u64), list: &[HeldEpoch]) {
         for held in list {
             self.note_link(gateway, held.epoch.0, held.link.as_ref());
-            self.listed_at.insert(held.epoch.0, now);
         }
-        while self.listed_at.len() > LINKS_MAX {
-            let oldest = self.listed_at.iter().min_by_key(|(_, at)| **at).map(|(e, _)| *e);
-            oldest.map(|e| self.listed_at.remove(&e));
-        }
-        let held = list.iter().map(|h| Held {
-            epoch: h.epoch.0,
-            last: h.last,
-            ranges: h.held.iter().map(|r| (r.from, r.to)).collect(),
-        });
-        let list = List { epoch, seq, held: held.collect() };
-        let newer = self.heard.as_ref().is_none_or(|h| match h.epoch == epoch {
-            true => seq > h.seq,
-            false => !self.descends(h.epoch, epoch),
-        });
-        if newer {
-            self.heard = Some(list);
+        let newer = self.list.as_ref().is_none_or(|l| l.epoch != epoch || seq > l.seq);
+        if newer && self.current == Some(epoch) {
+            let held = list.iter().map(|h| Held {
+                epoch: h.epoch.0,
+                last: h.last,
+                ranges: h.held.iter().map(|r| (r.from, r.to)).collect(),
+            });
+            self.list = Some(List { epoch, seq, held: held.collect() });
         }
     }
 
-    /// Takes the newest list for closing holes, once its epoch is the tail.
-    pub fn adopt_list(&mut self) {
-        let Some(heard) = &self.heard else { return };
-        let newer = self.list.as_ref().is_none_or(|l| l.epoch != heard.epoch || heard.seq > l.seq);
-        if newer && self.tail() == Some(heard.epoch) {
-            self.list = Some(heard.clone());
-        }
-    }
-
-    /// Whether `epoch` says that it follows `older`, directly or not.
-    fn descends(&self, epoch: u64, older: u64) -> bool {
-        let mut at = Some(epoch);
-        for _ in 0..LINKS_MAX {
-            match at {
-                Some(e) if e == older => return true,
-                Some(e) => at = self.follows.get(&e).and_then(|f| f.epoch),
-                None => return false,
-            }
-        }
-        false
+    /// The list of the epoch that the gateway is in now.
+    fn current_list(&self) -> Option<&List> {
+        self.list.as_ref().filter(|l| Some(l.epoch) == self.current)
     }
 
     /// The block that is next in order: after the settled position, or the first of the epoch that follows.
@@ -207,7 +184,7 @@ impl Chain {
         let (epoch, next) = self.next(port, gateway)?;
         let beyond = port.epoch(gateway, epoch).is_some_and(|s| s.covered.max() > next);
         let listed =
-            self.heard.as_ref().and_then(|l| l.entry(epoch)).is_some_and(|h| h.last >= next);
+            self.list.as_ref().and_then(|l| l.entry(epoch)).is_some_and(|h| h.last >= next);
         (beyond || listed || self.has_successor(epoch)).then_some((epoch, next))
     }
 
@@ -220,7 +197,7 @@ impl Chain {
         port: &mut impl LogPort,
         gateway: &str,
     ) -> Result<Option<CentreRecord>, spool::Error> {
-        let Some(list) = &self.list else { return Ok(None) };
+        let Some(list) = self.current_list() else { return Ok(None) };
         let Some(end) = self.joined.iter().position(|j| j.epoch == list.epoch) else {
             return Ok(None);
         };
@@ -229,8 +206,8 @@ impl Chain {
             let older =
                 if joined.epoch == list.epoch { list.seq.saturating_sub(1) } else { u64::MAX };
             let top = joined.last.unwrap_or(u64::MAX).min(older);
-            let Some(sets) = port.epoch(gateway, joined.epoch) else { continue };
-            let mut here = sets.covered.clone();
+            let sets = port.epoch(gateway, joined.epoch);
+            let mut here = sets.map(|s| s.covered.clone()).unwrap_or_default();
             let held = list.entry(joined.epoch).map_or(&[][..], |h| &h.ranges[..]);
             // Too many holes to tell: nothing is closed, which is safe.
             if held.iter().any(|(from, to)| here.insert(*from, *to).is_err()) || top == u64::MAX {
@@ -276,7 +253,6 @@ impl Chain {
         while self.joined.len() > JOINED_MAX && self.joined[0].complete {
             let gone = self.joined.remove(0);
             self.follows.remove(&gone.epoch);
-            self.listed_at.remove(&gone.epoch);
         }
     }
 }

@@ -26,6 +26,7 @@ mod block;
 pub mod directory;
 mod effect;
 pub mod gateway;
+pub mod memory;
 pub mod mqtt;
 pub mod port;
 mod time;
@@ -38,6 +39,9 @@ pub use time::AHEAD_MS;
 
 use gateway::Presence;
 use port::LogPort;
+
+#[cfg(test)]
+mod tests;
 
 /// Manifests kept decoded, over all gateways.
 const MANIFESTS_MAX: usize = 4_096;
@@ -163,7 +167,12 @@ impl Receiver {
         match uplink.item {
             Item::Manifest(bytes) => Ok(self.take_manifest(port, known, message.gateway, &bytes)),
             Item::Block(bytes) => {
-                let arrival = block::Arrival { known, gateway: message.gateway, at: message.at };
+                let arrival = block::Arrival {
+                    known,
+                    gateway: message.gateway,
+                    boot: uplink.stamp.boot,
+                    at: message.at,
+                };
                 self.take_block(port, room, &arrival, &bytes)
             }
         }

@@ -1,10 +1,11 @@
 //! Joining epochs to the chain: normally each after the predecessor it names, otherwise after what is held.
 
-use super::{Chain, Follows, Joined, LISTED_GRACE_MS, top};
+use super::{Chain, Follows, Joined, top};
 use crate::log::record::CentreRecord;
 use crate::receive::port::LogPort;
 
 /// Where an epoch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// After the tail, which ends at this seq.
     After(u64),
@@ -16,68 +17,62 @@ enum Place {
 
 impl Chain {
     /// Joins every epoch whose place is known; gives the chain records in order.
-    pub fn place(&mut self, port: &impl LogPort, gateway: &str, now: i64) -> Vec<CentreRecord> {
+    pub fn place(&mut self, port: &impl LogPort, gateway: &str) -> Vec<CentreRecord> {
         let mut records = Vec::new();
-        loop {
-            let unplaced: Vec<(u64, Follows)> = self
-                .follows
-                .iter()
-                .filter(|(epoch, _)| self.find(**epoch).is_none())
-                .map(|(epoch, follows)| (*epoch, *follows))
-                .collect();
-            // Those that follow as they say go first: a conflict is only what is left.
-            let found =
-                unplaced.iter().find_map(|(e, f)| match self.look(port, gateway, *e, *f, now) {
-                    Place::After(last) => Some((*e, last)),
-                    _ => None,
-                });
-            let found = found.or_else(|| {
-                let conflict = |(e, f): &(u64, Follows)| match self.look(port, gateway, *e, *f, now)
-                {
-                    Place::Conflict(last) => Some((*e, last)),
-                    _ => None,
-                };
-                let found = unplaced.iter().find_map(conflict);
-                self.conflicts += u64::from(found.is_some() && !self.joined.is_empty());
-                found
-            });
-            let Some((epoch, last)) = found else { return records };
+        while let Some((epoch, last, conflict)) = self.choose(port, gateway) {
             let after = self.tail();
+            self.conflicts += u64::from(conflict && after.is_some());
             if let Some(tail) = self.joined.last_mut() {
                 tail.last = Some(last);
             }
             self.joined.push(Joined { epoch, last: None, complete: false });
             records.push(CentreRecord::Chain { epoch, after, last });
         }
+        records
     }
 
-    fn look(
-        &self,
-        port: &impl LogPort,
-        gateway: &str,
-        epoch: u64,
-        follows: Follows,
-        now: i64,
-    ) -> Place {
+    /// The next epoch to join, where the tail ends then, and whether it says otherwise.
+    fn choose(&self, port: &impl LogPort, gateway: &str) -> Option<(u64, u64, bool)> {
+        let unplaced = || self.follows.iter().filter(|(e, _)| self.find(**e).is_none());
+        let others = || unplaced().filter(|(e, _)| Some(**e) != self.current);
+        let look = |(e, f): (&u64, &Follows)| (*e, self.look(port, gateway, *f));
+        // Those that follow as they say go first: a conflict is only what is left. The current one goes last of all,
+        // and where others wait not before its list has said what the disk still holds.
+        let followed = |(e, place)| match place {
+            Place::After(last) => Some((e, last, false)),
+            _ => None,
+        };
+        let conflicting = |(e, place)| match place {
+            Place::Conflict(last) => Some((e, last, true)),
+            _ => None,
+        };
+        if let Some(found) = others().map(look).find_map(followed) {
+            return Some(found);
+        }
+        if let Some(found) = others().map(look).find_map(conflicting) {
+            return Some(found);
+        }
+        if others().next().is_some() && self.current_list().is_none() {
+            return None;
+        }
+        let current = unplaced().find(|(e, _)| Some(**e) == self.current).map(look)?;
+        followed(current).or_else(|| conflicting(current))
+    }
+
+    fn look(&self, port: &impl LogPort, gateway: &str, follows: Follows) -> Place {
         let tail = self.tail();
         let held = tail.map_or(0, |t| top(port.epoch(gateway, t)));
-        let known = |e: u64| self.find(e).is_some() || self.follows.contains_key(&e);
-        match (follows.epoch, tail) {
-            (None, None) => Place::After(0),
-            (Some(p), Some(t)) if p == t && held <= follows.last => Place::After(follows.last),
-            (None, Some(_)) => Place::Conflict(held),
-            (Some(p), Some(_)) if self.find(p).is_some() => Place::Conflict(held),
-            (Some(p), _) if !known(p) && self.is_unlisted(epoch, p, now) => Place::Conflict(held),
-            _ => Place::Wait,
+        let Some(predecessor) = follows.epoch else {
+            return if tail.is_none() { Place::After(0) } else { Place::Conflict(held) };
+        };
+        if Some(predecessor) == tail && held <= follows.last {
+            return Place::After(follows.last);
         }
-    }
-
-    /// Whether a list at least as new as `epoch` shows that the gateway no longer holds `predecessor`.
-    fn is_unlisted(&self, epoch: u64, predecessor: u64, now: i64) -> bool {
-        let grace = |at: &i64| now - *at <= LISTED_GRACE_MS;
-        let Some(list) = &self.heard else { return false };
-        self.descends(list.epoch, epoch)
-            && list.entry(predecessor).is_none()
-            && !self.listed_at.get(&predecessor).is_some_and(grace)
+        let known = self.follows.contains_key(&predecessor);
+        let gone = || self.current_list().is_some_and(|l| l.entry(predecessor).is_none());
+        if self.find(predecessor).is_some() || (!known && gone()) {
+            return Place::Conflict(held);
+        }
+        Place::Wait
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spool::{Error, NewRecord, sha16};
 use wire::block::{Body, GapRecord};
-use wire::{Block, GatewayName, Manifest, Readings};
+use wire::{Block, Boot, GatewayName, Manifest, Readings};
 
 use super::admit::{LIVE_MS, Turn};
 use super::gateway::HELD_MAX;
@@ -13,11 +13,12 @@ use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{DecodedBlock, LogRecord, RecordBody};
 
-/// Who sent it, and when it arrived.
+/// Who sent it, in which boot, and when it arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival<'a> {
     pub(super) known: &'a Known,
     pub(super) gateway: &'a GatewayName,
+    pub(super) boot: Boot,
     pub(super) at: i64,
 }
 
@@ -118,8 +119,11 @@ impl Receiver {
         let (name, now) = (arrival.gateway.as_str(), arrival.at);
         let chain = &mut self.touch(arrival.gateway).kept.chain;
         chain.note_link(name, block.epoch.0, block.link.as_ref());
+        if block.clock.boot == arrival.boot {
+            chain.note_current(block.epoch.0);
+        }
         if let Some(list) = &block.list {
-            chain.read_list(name, (block.epoch.0, block.seq), list, now);
+            chain.read_list(name, (block.epoch.0, block.seq), list);
             self.settle_order(port, arrival.gateway, now)?;
         }
         Ok(())
@@ -135,8 +139,7 @@ impl Receiver {
         let name = gateway.as_str();
         let chain = &mut self.touch(gateway).kept.chain;
         let conflicts = chain.conflicts();
-        let joins = chain.place(port, name, now);
-        chain.adopt_list();
+        let joins = chain.place(port, name);
         let gone = chain.close_gone(port, name)?;
         chain.shrink(port, name);
         if chain.conflicts() > conflicts {
