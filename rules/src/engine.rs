@@ -267,6 +267,8 @@ impl Engine {
             Class::Fact => self.facts_due(now, out),
             Class::Blind => {
                 if self.state.blind_until <= now {
+                    // Past: a snapshot taken at this very moment must not see again.
+                    self.state.blind_until = NEVER;
                     self.see_again(now, out);
                 } else {
                     self.timers.arm(Class::Blind, 0, self.state.blind_until);
@@ -424,7 +426,7 @@ impl Engine {
             let due = cond.deadline(&plan.levels[i]);
             due.into_iter().for_each(|at| timers.arm(Class::Level, n(i), at));
         }
-        if self.state.now.is_some_and(|now| self.state.blind_until > now) {
+        if self.state.blind_until != NEVER {
             timers.arm(Class::Blind, 0, self.state.blind_until);
         }
         self.timers = timers;
