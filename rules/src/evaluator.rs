@@ -28,7 +28,7 @@ use duty::{By, Duty, Moment};
 use lane::Lane;
 use order::{Arrived, Next, Order};
 
-pub use duty::{PAGE_HORIZON_MS, SAID_MAX, UNSEEN_MAX};
+pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, UNSEEN_MAX};
 pub use order::{
     EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, WAITING_BLOCKS_MAX, WAITING_BYTES_MAX,
 };

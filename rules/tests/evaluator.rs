@@ -280,6 +280,9 @@ fn told(output: &Output<Transition>) -> String {
             let (is, standing) = (is.as_ref().map(name), standing.as_ref().map(name));
             format!("amend {} {is:?} {standing:?} {decided_at}", name(was))
         }
+        Output::Duty(DutyEvent::Past { raise, clear, page, decided_at }) => {
+            format!("past {} {} {page:?} {decided_at}", name(raise), name(clear))
+        }
         other => format!("{other:?}"),
     }
 }

@@ -8,10 +8,10 @@
 //! - `unseen`: what the settled lane found behind a hole while the live one had gone on.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::output::{DutyEvent, Output, Page, Reason};
-use super::step::{Ms, Verdict};
+use super::step::{Ms, Turn, Verdict};
 
 /// Age of a sample beyond which nobody is paged for it, ms (design §7).
 pub const PAGE_HORIZON_MS: Ms = 15 * 60_000;
@@ -20,6 +20,8 @@ pub const SAID_MAX: usize = 4_096;
 /// Most unseen transitions kept of one condition until the hole closes; beyond it the middle ones stay in the
 /// verdict journal only.
 pub const UNSEEN_MAX: usize = 16;
+/// Keys remembered as told.
+pub const SPOKEN_MAX: usize = 1_024;
 /// 橙: the mildest severity that enters the duty list late.
 const ORANGE: u8 = 2;
 
@@ -64,8 +66,8 @@ struct Said<T: Verdict> {
 }
 
 impl<T: Verdict> Said<T> {
-    fn is_before(&self, place: (u32, Ms)) -> bool {
-        (self.transition.segment(), self.transition.time()) < place
+    fn is_before(&self, until: (u32, Ms)) -> bool {
+        place(&self.transition) < until
     }
 }
 
@@ -80,6 +82,8 @@ pub(super) struct Duty<T: Verdict> {
     quiet: BTreeSet<T::Condition>,
     said: Vec<Said<T>>,
     unseen: BTreeMap<T::Condition, Vec<T>>,
+    /// Keys that were told lately: none is told as new again.
+    spoken: VecDeque<T::Key>,
 }
 
 impl<T: Verdict> Default for Duty<T> {
@@ -89,6 +93,7 @@ impl<T: Verdict> Default for Duty<T> {
             quiet: BTreeSet::new(),
             said: Vec::new(),
             unseen: BTreeMap::new(),
+            spoken: VecDeque::new(),
         }
     }
 }
@@ -121,17 +126,19 @@ impl<T: Verdict> Duty<T> {
 
     /// The settled lane decided something behind a hole, while the live lane has gone on.
     pub(super) fn behind(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
-        if self.is_confirmed(&turn) || self.is_amended(&turn, at, out) {
+        if self.is_confirmed(&turn) {
             return;
         }
         let condition = turn.condition();
-        let over = !turn.turn().stands() && !self.told.contains_key(&condition);
+        let is_open = self.told.contains_key(&condition)
+            || self.said.iter().any(|said| said.transition.condition() == condition);
+        let is_over = !turn.turn().stands();
         let list = self.unseen.entry(condition.clone()).or_default();
         if list.len() >= UNSEEN_MAX {
             list.remove(UNSEEN_MAX / 2);
         }
         list.push(turn);
-        if over {
+        if is_over && !is_open {
             self.tell_unseen(&condition, None, at, out);
         }
     }
@@ -179,7 +186,8 @@ impl<T: Verdict> Duty<T> {
         }
     }
 
-    /// Tells what was found behind a hole about one condition; `standing` is its raise where it still holds.
+    /// Tells what was found behind a hole about one condition; `standing` is its raise where it still holds. What is
+    /// older than what duty staff see now is told as past: it never moves the alarm.
     fn tell_unseen(
         &mut self,
         condition: &T::Condition,
@@ -189,21 +197,49 @@ impl<T: Verdict> Duty<T> {
     ) {
         let turns = self.unseen.remove(condition).unwrap_or_default();
         for occurrence in turns.split_inclusive(|turn| !turn.turn().stands()) {
-            let is_over = occurrence.last().is_some_and(|turn| !turn.turn().stands());
+            let Some(last) = occurrence.last() else { continue };
+            let told = self.told.get(condition).map(|told| place(&told.transition));
             let worst = occurrence
                 .iter()
                 .filter(|turn| turn.turn().pages())
                 .min_by_key(|turn| turn.severity());
-            let holding = standing.filter(|_| !is_over).map(Verdict::key);
-            let spoken = holding.or(worst.map(Verdict::key));
-            for turn in occurrence {
-                let page = if spoken.as_ref() == Some(&turn.key()) {
-                    page_unseen(turn, is_over, at)
-                } else {
-                    Page::Silent(if turn.turn().pages() { Reason::History } else { Reason::Eased })
-                };
-                self.tell(turn.clone(), page, at, out);
+            let is_over = !last.turn().stands();
+            match (told, worst) {
+                (Some(_), Some(worst)) if is_over => {
+                    let event = DutyEvent::Past {
+                        raise: worst.clone(),
+                        clear: last.clone(),
+                        page: page_late(worst),
+                        decided_at: at.now,
+                    };
+                    out.push(Output::Duty(event));
+                }
+                (Some(told), _) if place(last) < told => {}
+                (None, None) => {}
+                (_, worst) => {
+                    let holding = standing.filter(|_| !is_over).or(worst).map(Verdict::key);
+                    self.tell_occurrence(occurrence, holding.as_ref(), is_over, at, out);
+                }
             }
+        }
+    }
+
+    /// Tells the turns of one occurrence; who is to be told is told of the one that `spoken` names.
+    fn tell_occurrence(
+        &mut self,
+        occurrence: &[T],
+        spoken: Option<&T::Key>,
+        is_over: bool,
+        at: Moment,
+        out: &mut Vec<Output<T>>,
+    ) {
+        for turn in occurrence {
+            let page = if spoken == Some(&turn.key()) {
+                page_unseen(turn, is_over, at)
+            } else {
+                Page::Silent(if turn.turn().pages() { Reason::History } else { Reason::Eased })
+            };
+            self.tell(turn.clone(), page, at, out);
         }
     }
 
@@ -236,6 +272,11 @@ impl<T: Verdict> Duty<T> {
                         at,
                     ));
                     self.stand(condition.clone(), turn.clone(), was.paged);
+                }
+                None if self.spoken.contains(&turn.key()) => {
+                    self.stand(condition.clone(), turn.clone(), None);
+                    let standing = Some(turn.clone());
+                    out.push(amend_event(turn.clone(), standing.clone(), standing, at));
                 }
                 None => {
                     let page = if turn.is_suppressed() {
@@ -280,7 +321,8 @@ impl<T: Verdict> Duty<T> {
         true
     }
 
-    /// Takes back what the live lane said and the settled one did not find, newest first.
+    /// Corrects what the live lane said and the settled one did not find, newest first: by what it found of the same
+    /// kind instead, or by nothing.
     fn drop_contradicted(
         &mut self,
         at: Moment,
@@ -293,20 +335,36 @@ impl<T: Verdict> Duty<T> {
         for said in over.into_iter().rev() {
             let was = said.transition;
             let condition = was.condition();
-            let told = self.told.get(&condition);
-            let is_last_word = match told {
+            let is_last_word = match self.told.get(&condition) {
                 Some(told) => told.transition.key() == was.key(),
                 None => !was.turn().stands(),
             };
-            if is_last_word {
-                match said.before {
-                    Some(before) => self.stand(condition.clone(), before.transition, before.paged),
-                    None => self.forget(&condition),
+            let is = self.take_unseen(&condition, was.turn());
+            match (&is, said.before) {
+                _ if !is_last_word => {}
+                (Some(is), _) if is.turn().stands() => {
+                    let paged = self.told.get(&condition).and_then(|told| told.paged);
+                    self.stand(condition.clone(), is.clone(), paged);
                 }
+                (None, Some(before)) => {
+                    self.stand(condition.clone(), before.transition, before.paged);
+                }
+                (Some(_), _) | (None, None) => self.forget(&condition),
             }
             let standing = self.told.get(&condition).map(|told| told.transition.clone());
-            out.push(amend_event(was, None, standing, at));
+            out.push(amend_event(was, is, standing, at));
         }
+    }
+
+    /// The newest unseen transition of a condition that moves it the same way.
+    fn take_unseen(&mut self, condition: &T::Condition, turn: Turn) -> Option<T> {
+        let list = self.unseen.get_mut(condition)?;
+        let index = list.iter().rposition(|unseen| unseen.turn() == turn)?;
+        let found = list.remove(index);
+        if list.is_empty() {
+            self.unseen.remove(condition);
+        }
+        Some(found)
     }
 
     fn tell(&mut self, turn: T, page: Page, at: Moment, out: &mut Vec<Output<T>>) {
@@ -318,6 +376,10 @@ impl<T: Verdict> Duty<T> {
             };
             let before = self.told.get(&condition).and_then(|told| told.paged);
             let paged = [paged, before].into_iter().flatten().min();
+            if self.spoken.len() >= SPOKEN_MAX {
+                self.spoken.pop_front();
+            }
+            self.spoken.push_back(turn.key());
             self.stand(condition, turn.clone(), paged);
         } else {
             self.forget(&condition);
@@ -339,6 +401,11 @@ impl<T: Verdict> Duty<T> {
         self.told.remove(condition);
         self.quiet.remove(condition);
     }
+}
+
+/// Where a transition is in time.
+fn place<T: Verdict>(turn: &T) -> (u32, Ms) {
+    (turn.segment(), turn.time())
 }
 
 /// Who is told of what the head of the gateway's data shows.

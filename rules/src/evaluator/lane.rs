@@ -14,6 +14,9 @@ pub(super) const FACTS_AHEAD_MAX: usize = 4_096;
 /// A new epoch whose first time lies more than this before the lane's time opens a time segment, ms (design §3).
 const STEP_BACK_MS: Ms = 1_000;
 
+/// Steps back that one hole may hide; a gateway's clock that steps more often is not worth numbering.
+const STEPS_MAX: u32 = 64;
+
 /// Whether the engine reads a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
@@ -111,10 +114,15 @@ impl<S: Step> Lane<S> {
         let before = self.place.replace(place);
         let (Some(before), Some(now)) = (before, self.now) else { return };
         let new_epoch = before.0 != place.0;
-        let stepped = if new_epoch { first < now - STEP_BACK_MS } else { before.1 != place.1 };
-        if stepped {
-            self.engine.segment(first);
-            self.segment += 1;
+        // The block counts the steps of its epoch, so that a lane with a hole numbers its segments as one without.
+        let steps = if new_epoch {
+            u32::from(first < now - STEP_BACK_MS)
+        } else {
+            place.1.saturating_sub(before.1).min(STEPS_MAX)
+        };
+        if steps > 0 {
+            (0..steps).for_each(|_| self.engine.segment(first));
+            self.segment += steps;
             self.now = Some(first);
         } else if new_epoch || broken {
             self.engine.hole(first.max(now));

@@ -62,6 +62,18 @@ pub enum DutyEvent<T> {
         /// The centre's time at which it was decided, ms.
         decided_at: Ms,
     },
+    /// An occurrence that came and went unseen behind a hole, before what duty staff see active now: the alarm stays as
+    /// it is.
+    Past {
+        /// Its raise, or the rise to its worst level.
+        raise: T,
+        /// Its end.
+        clear: T,
+        /// Late or silent.
+        page: Page,
+        /// The centre's time, ms.
+        decided_at: Ms,
+    },
     /// What duty staff were told turned out otherwise. Keeps both, never pages, never undoes an acknowledgement.
     Amend {
         /// What they were told.

@@ -198,6 +198,12 @@ fn duty(said: &Said, seed: u64) -> BTreeMap<String, Move> {
                     seen.remove(&transition.rule);
                 }
             }
+            DutyEvent::Past { raise, clear, page, .. } => {
+                assert!(
+                    raise.raised && !clear.raised && *page != Page::Page,
+                    "seed {seed}: {event:?}"
+                );
+            }
             DutyEvent::Amend { was, standing, .. } => match standing {
                 Some(standing) => drop(seen.insert(standing.rule.clone(), standing.clone())),
                 None => drop(seen.remove(&was.rule)),

@@ -398,3 +398,25 @@ fn a_gateway_an_hour_behind_is_listed_silently() {
     }
     assert_eq!(scene.duty(), [(true, Page::LateUnsigned, 20)]);
 }
+
+// An alarm clears and comes again behind a hole while the fork, which knows the present, has it active: what is past is
+// listed, and the alarm stays.
+#[test]
+fn what_came_and_went_behind_a_hole_never_clears_an_alarm_that_stands() {
+    let mut scene = Scene::new();
+    let a = |second: i64| if (20..60).contains(&second) || second >= 200 { 60.0 } else { 5.0 };
+    for second in (0..10).chain(190..260) {
+        scene.block(second, a(second), at(second));
+    }
+    assert_eq!(scene.duty(), [(true, Page::Page, 220)]);
+    for second in (10..190).rev() {
+        scene.block(second, a(second), at(261));
+    }
+    assert_eq!(scene.duty().len(), 1, "nothing moves the alarm");
+    let past = scene.said.iter().filter_map(|output| match output {
+        Output::Duty(DutyEvent::Past { raise, clear, page, .. }) => Some((raise.t, clear.t, *page)),
+        _ => None,
+    });
+    assert_eq!(past.collect::<Vec<_>>(), [(at(40), at(70), Page::LateUnsigned)]);
+    assert_eq!(scene.amends(), 0);
+}
