@@ -83,6 +83,17 @@ pub enum DutyEvent {
         /// False for statistical 蓝 events, which are listed and counted but have nothing to sign.
         needs_ack: bool,
     },
+    /// An occurrence that came and went unseen before the one that is active now: listed in its history, moves nothing.
+    Past {
+        /// Its raise, or the rise to its worst level.
+        raise: Box<Transition>,
+        /// Its end.
+        clear: Box<Transition>,
+        /// Late where it was red or orange, else silent; kept as a remark.
+        page: Page,
+        /// Centre time, ms UTC.
+        decided_at: i64,
+    },
     /// What people were told turned out otherwise. Kept beside it: never pages, never takes a signature back.
     Amend {
         /// What they were told.
@@ -106,6 +117,12 @@ impl DutyEvent {
                 let (transition, page) = (Box::new(transition), Page::from(page));
                 Self::Turn { transition, page, sample_at, decided_at, needs_ack }
             }
+            Said::Past { raise, clear, page, decided_at } => Self::Past {
+                raise: Box::new(raise),
+                clear: Box::new(clear),
+                page: Page::from(page),
+                decided_at,
+            },
             Said::Amend { was, is, standing, decided_at } => Self::Amend {
                 was: Box::new(was),
                 is: is.map(Box::new),
@@ -147,7 +164,7 @@ pub struct EvaluationBatch {
 /// An occurrence as it is after a change; goes to the live hub and the notifier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlarmChange {
-    /// What happened: raise, clear, level_up, level_down, unsuppress, amends, ack, reset.
+    /// What happened: raise, clear, level_up, level_down, unsuppress, amends, past, ack, reset.
     pub kind: &'static str,
     /// The occurrence now.
     pub occurrence: Occurrence,

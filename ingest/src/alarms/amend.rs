@@ -7,10 +7,10 @@ use rules::Transition;
 use sea_orm::DatabaseTransaction;
 use serde::Serialize;
 
-use super::AlarmChange;
 use super::apply::{DutyLine, axes_of, current_occurrence, is_known, save};
 use super::apply::{set_axes, severity_of, write_duty};
 use super::machine::{Axes, Event, Step};
+use super::{AlarmChange, Page};
 use crate::state::{StateError, to_body};
 
 /// What `amends` says where the settled evaluator found nothing at all.
@@ -31,7 +31,8 @@ pub(super) async fn apply(
     decided_at: i64,
 ) -> Result<Option<AlarmChange>, StateError> {
     let found = amended.is.map_or_else(|| NEVER.to_owned(), |is| is.key().to_string());
-    let key = format!("amends:{}:{found}", amended.was.key());
+    // The same correction may be made twice, at different moments.
+    let key = format!("amends:{}:{found}:{decided_at}", amended.was.key());
     if is_known(tx, &key).await? {
         return Ok(None);
     }
@@ -65,4 +66,30 @@ pub(super) async fn apply(
     };
     write_duty(tx, &occurrence, line).await?;
     Ok(Some(AlarmChange { kind: "amends", occurrence, pages: false }))
+}
+
+/// Writes an occurrence that came and went unseen into the history of the alarm, which stays as it is. Red and orange are
+/// marked as late on the occurrence that people have before them.
+pub(super) async fn apply_past(
+    tx: &DatabaseTransaction,
+    (raise, clear): (&Transition, &Transition),
+    page: Page,
+    decided_at: i64,
+) -> Result<Option<AlarmChange>, StateError> {
+    let key = format!("past:{}:{}", raise.key(), clear.key());
+    if is_known(tx, &key).await? {
+        return Ok(None);
+    }
+    let Some(current) = current_occurrence(tx, raise).await? else { return Ok(None) };
+    let occurrence = save(tx, current).await?;
+    let line = DutyLine {
+        key,
+        kind: "past",
+        at: decided_at,
+        event_time: raise.t,
+        comment: Some(page.as_str().to_owned()),
+        body: to_body(&(raise, clear)),
+    };
+    write_duty(tx, &occurrence, line).await?;
+    Ok(Some(AlarmChange { kind: "past", occurrence, pages: false }))
 }

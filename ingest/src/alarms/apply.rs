@@ -121,6 +121,9 @@ async fn apply_event(
             let (sample_at, decided_at) = (*sample_at, *decided_at);
             apply_turn(tx, Turn { transition, page, sample_at, decided_at, needs_ack }).await
         }
+        DutyEvent::Past { raise, clear, page, decided_at } => {
+            amend::apply_past(tx, (raise, clear), *page, *decided_at).await
+        }
         DutyEvent::Amend { was, is, standing, decided_at } => {
             let line = Amended { was, is: is.as_deref(), standing: standing.as_deref() };
             amend::apply(tx, line, *decided_at).await

@@ -1,6 +1,6 @@
 //! From what evaluators say to what the state database takes.
 
-use rules::evaluator::{DutyEvent, Output, Page};
+use rules::evaluator::{DutyEvent, Output};
 use rules::{Severity, Transition};
 
 use super::centre::Said;
@@ -44,33 +44,14 @@ impl Pending {
 }
 
 fn duty(event: DutyEvent<Transition>) -> alarms::DutyEvent {
-    match event {
-        DutyEvent::Turn { transition, page, sample_at, decided_at } => alarms::DutyEvent::Turn {
-            needs_ack: needs_ack(&transition),
-            transition: Box::new(transition),
-            page: page_of(page),
-            sample_at,
-            decided_at,
-        },
-        DutyEvent::Amend { was, is, standing, decided_at } => alarms::DutyEvent::Amend {
-            was: Box::new(was),
-            is: is.map(Box::new),
-            standing: standing.map(Box::new),
-            decided_at,
-        },
-    }
+    let needs_ack = match &event {
+        DutyEvent::Turn { transition, .. } => needs_ack(transition),
+        DutyEvent::Past { .. } | DutyEvent::Amend { .. } => true,
+    };
+    alarms::DutyEvent::from_evaluator(event, needs_ack)
 }
 
 /// 蓝 is listed and counted; nobody signs it (design §8).
 fn needs_ack(transition: &Transition) -> bool {
     transition.level != Severity::Blue
-}
-
-fn page_of(page: Page) -> alarms::Page {
-    match page {
-        Page::Page => alarms::Page::Paged,
-        Page::Recovered => alarms::Page::Recovered,
-        Page::LateUnsigned => alarms::Page::LateUnsigned,
-        Page::Silent(_) => alarms::Page::Silent,
-    }
 }
