@@ -30,7 +30,7 @@ check: dashboards/node_modules/.package-lock.json ## formatting, lints, document
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features tests/demo -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-	cd dashboards && npm run check && npm run build
+	cd dashboards && npm run check && npm run build && npm test
 
 bench: servers ## throughput, latency and bytes a sample, beside Telegraf and InfluxDB in the same run
 	eval "$$(tests/servers/get.sh --export influxd telegraf mosquitto)"; \

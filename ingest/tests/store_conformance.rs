@@ -3,6 +3,7 @@
 //! A missing influxd is a failure that says how to get one, never a silent skip.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+#![expect(clippy::print_stdout, reason = "a failure shows which check ran")]
 
 #[path = "store_conformance/blocks.rs"]
 mod blocks;

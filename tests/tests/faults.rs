@@ -21,7 +21,7 @@ use tests::recordings::{HOUSEHOLD, TRANSFORMER};
 use tests::replay::{Given, Replay};
 
 /// Poll period; also the device's time tolerance, so that a sample cannot be taken for its neighbour.
-const PERIOD_MS: i64 = 200;
+const PERIOD_MS: i64 = 500;
 /// What a SIGKILL of the gateway may cost: the replies since its last commit (`flush_ms` 100, and the commit itself).
 const KILL_COST_MS: i64 = 1000;
 /// More rows than the test can play: the device never ends.
@@ -40,7 +40,7 @@ struct World {
     link: Proxy,
     plants: Plants,
     replay: Arc<Replay>,
-    _device: Server,
+    _devices: Vec<Server>,
     kills: Vec<i64>,
 }
 
@@ -57,9 +57,11 @@ impl World {
             TRANSFORMER.read(300, ROWS).expect("a recording"),
         ];
         let replay = Arc::new(Replay::new(recordings).expect("registers that fit"));
-        let device = Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&replay) as _)
-            .await
-            .expect("a port");
+        let mut devices = Vec::new();
+        for _ in UNITS {
+            let units = Arc::clone(&replay) as _;
+            devices.push(Server::start(([127, 0, 0, 1], 0).into(), units).await.expect("a port"));
+        }
         let address = format!("127.0.0.1:{}", broker.port);
         let centre = Centre::prepare(folder.path(), &address, &Store::from(&influx), &registry())
             .expect("a centre");
@@ -71,18 +73,20 @@ impl World {
             spool_dir: folder.path().join("spool"),
             broker: link.address.to_string(),
             status_port: free_port().expect("a port"),
-            period_ms: 200,
+            period_ms: 500,
             timeout_ms: 1000,
         };
-        let devices = plant.kind.devices();
+        let plant_devices = plant.kind.devices();
         let known =
-            devices.iter().map(|d| Unit { id: d.id, unit: d.unit, model: d.model }).collect();
-        let recorded = vec![
-            Unit { id: UNITS[0], unit: 1, model: HOUSEHOLD.model },
-            Unit { id: UNITS[1], unit: 2, model: TRANSFORMER.model },
+            plant_devices.iter().map(|d| Unit { id: d.id, unit: d.unit, model: d.model }).collect();
+        let recorded = |index: usize, unit, model| {
+            (devices[index].address.to_string(), vec![Unit { id: UNITS[index], unit, model }])
+        };
+        let buses = [
+            (plants.address(0).to_string(), known),
+            recorded(0, 1, HOUSEHOLD.model),
+            recorded(1, 2, TRANSFORMER.model),
         ];
-        let buses =
-            [(plants.address(0).to_string(), known), (device.address.to_string(), recorded)];
         let text = file.text(&buses).expect("a gateway's file");
         let gateway =
             Gateway::prepare(folder.path(), file.name, file.status_port, &text).expect("a gateway");
@@ -95,7 +99,7 @@ impl World {
             link,
             plants,
             replay,
-            _device: device,
+            _devices: devices,
             kills: Vec::new(),
         };
         world.centre.start().await.expect("the centre");
@@ -172,11 +176,12 @@ async fn kills_and_a_link_cut_lose_nothing_and_double_nothing() {
     for (index, device) in UNITS.iter().enumerate() {
         account(&world, &given, index, device).await;
     }
-    let printed = journal(&world, "print").await;
-    let replayed = journal(&world, "replay").await;
+    evaluated(&world).await;
+    world.centre.stop().await.expect("an orderly end");
+    let printed = world.centre.call(&["journal", "print"]).expect("the journal");
+    let replayed = world.centre.call(&["journal", "replay"]).expect("the journal made again");
     assert!(!printed.trim().is_empty(), "the rise must stand in the verdict journal");
     assert_eq!(printed, replayed, "verdict journal against a fresh evaluator over the same log");
-    world.centre.stop().await.expect("an orderly end");
 }
 
 /// Cuts the link for a minute; gas rises and stays up during it. Gives when it was cut and when the limit was crossed.
@@ -241,8 +246,8 @@ async fn account(world: &World, given: &[Given], index: usize, device: &str) {
     );
 }
 
-async fn journal(world: &World, which: &str) -> String {
-    // The evaluator may still be some records behind the log.
+/// Waits until the evaluator has taken everything that the log holds.
+async fn evaluated(world: &World) {
     wait_for("the evaluator to reach the log's end", Duration::from_secs(30), || async {
         let system = world.centre.get("/system").await.map_err(|e| e.to_string())?;
         match system["log"]["evaluator_lag"].as_u64() {
@@ -251,7 +256,6 @@ async fn journal(world: &World, which: &str) -> String {
         }
     })
     .await;
-    world.centre.call(&["journal", which]).expect("a journal")
 }
 
 fn registry() -> String {

@@ -145,18 +145,24 @@ impl Station {
         Ok(Some(void(self.device.index, reply, columns.len(), mark)))
     }
 
-    /// The shortest read that shows whether the device is there.
-    pub(crate) fn probe(&self) -> Option<Request> {
+    /// The shortest read that shows whether the device is there: a planned one with its slot, so that an answer is a
+    /// reading like any other, or one point while nothing is planned.
+    pub(crate) fn probe(&self) -> Option<(Option<usize>, Request)> {
+        let planned = self.polled.iter().enumerate().min_by_key(|(_, polled)| polled.request.count);
+        if let Some((slot, polled)) = planned {
+            return Some((Some(slot), polled.request.clone()));
+        }
         let points = &self.device.points;
         let readable = (0..points.len()).find(|index| !self.refused.contains(index));
         let point = points.get(readable.unwrap_or(0))?;
-        Some(Request {
+        let request = Request {
             table: point.table,
             start: point.address,
             count: point.kind.words(),
             period: point.period,
             parts: Vec::new(),
-        })
+        };
+        Some((None, request))
     }
 
     /// Decodes an answer into the readings that are due.

@@ -48,7 +48,7 @@ impl Task {
         }
     }
 
-    async fn answered(
+    pub(crate) async fn answered(
         &mut self,
         station: usize,
         slot: usize,

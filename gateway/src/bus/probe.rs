@@ -70,12 +70,19 @@ impl Task {
             self.schedule.put(job, millis(PROBE.0), release);
             return Ok(());
         }
-        let Some(request) = self.stations[station].probe() else { return self.end_probe(station) };
+        let Some((slot, request)) = self.stations[station].probe() else {
+            return self.end_probe(station);
+        };
         let limit = self.probe_limit(tries);
         let began = Instant::now();
         let outcome = self.exchange(station, &request, limit).await;
         match outcome {
-            Ok(answered) if !is_unit_down(&answered.reply) => return self.came_back(station).await,
+            Ok(answered) if !is_unit_down(&answered.reply) => {
+                if let (Some(slot), Reply::Words(_)) = (slot, &answered.reply) {
+                    self.answered(station, slot, answered).await?;
+                }
+                return self.came_back(station).await;
+            }
             Err(LinkError::Lost(_)) if tries == 0 && !said => {
                 // The link broke under the probe: that says nothing of the device yet.
                 self.stations[station].presence = Presence::Down { tries: 1, said };

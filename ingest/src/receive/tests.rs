@@ -135,8 +135,11 @@ fn after(block: Block, epoch: u64, last: u64) -> Block {
     Block { link: Some(Link { epoch: Epoch(epoch), last, gateway: None }), ..block }
 }
 
-fn listing(block: Block, held: &[(u64, Option<(u64, u64)>, &[(u64, u64)])]) -> Block {
-    let entry = |(epoch, link, ranges): &(u64, Option<(u64, u64)>, &[(u64, u64)])| HeldEpoch {
+/// An epoch of a list: itself, its predecessor with its last seq, the ranges held.
+type Listed<'a> = (u64, Option<(u64, u64)>, &'a [(u64, u64)]);
+
+fn listing(block: Block, held: &[Listed<'_>]) -> Block {
+    let entry = |(epoch, link, ranges): &Listed<'_>| HeldEpoch {
         epoch: Epoch(*epoch),
         link: link.map(|(epoch, last)| Link { epoch: Epoch(epoch), last, gateway: None }),
         last: ranges.last().map_or(0, |r| r.1),
@@ -362,8 +365,7 @@ fn unknown_predecessor_is_waited_for_until_a_list_lacks_it() {
     let mut centre = Centre::new();
     centre.block(&after(block(20, 5), 10, 9), NOW);
     assert!(centre.notes("g1").is_empty(), "10 may still come");
-    let listed: &[(u64, Option<(u64, u64)>, &[(u64, u64)])] =
-        &[(10, None, &[(4, 9)]), (20, Some((10, 9)), &[(1, 6)])];
+    let listed: &[Listed<'_>] = &[(10, None, &[(4, 9)]), (20, Some((10, 9)), &[(1, 6)])];
     centre.block(&listing(after(block(20, 6), 10, 9), listed), NOW);
     assert_eq!(centre.notes("g1")[0], CentreRecord::Chain { epoch: 10, after: None, last: 0 });
     // What nobody holds any more of epoch 10 is closed: blocks 1 to 3.
@@ -372,7 +374,7 @@ fn unknown_predecessor_is_waited_for_until_a_list_lacks_it() {
     assert_eq!(centre.want("g1"), Some((10, 4)));
 
     let mut other = Centre::new();
-    let listed: &[(u64, Option<(u64, u64)>, &[(u64, u64)])] = &[(20, Some((10, 9)), &[(5, 6)])];
+    let listed: &[Listed<'_>] = &[(20, Some((10, 9)), &[(5, 6)])];
     other.block(&listing(after(block(20, 6), 10, 9), listed), NOW);
     assert_eq!(other.notes("g1")[0], CentreRecord::Chain { epoch: 20, after: None, last: 0 });
     assert_eq!(other.want("g1"), Some((20, 5)));

@@ -96,11 +96,15 @@ async fn blank_centre(folder: &Path, broker: &str) -> Result<(Centre, String)> {
     Ok((centre, token))
 }
 
-/// The token stands alone behind the words "setup token".
+/// The token is a field of the line that says that no user exists yet.
 fn setup_token(output: &str) -> Option<String> {
-    let rest = output.split_once("setup token")?.1;
-    let word = rest.split_whitespace().find(|w| w.len() >= 16)?;
-    Some(word.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned())
+    let rest = output.split_once("setup_token")?.1;
+    let digits: String = rest
+        .chars()
+        .skip_while(|c| !c.is_ascii_hexdigit())
+        .take_while(char::is_ascii_hexdigit)
+        .collect();
+    (digits.len() >= 16).then_some(digits)
 }
 
 fn node(variables: &[(&str, String)], control: &str) -> Result<u8> {

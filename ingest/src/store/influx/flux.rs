@@ -57,12 +57,14 @@ pub(super) fn windows(
 
 /// The two functions that every query calls.
 fn sources(bucket: &str, query: &HistoryQuery, from: i64, to: i64) -> String {
+    // Nanoseconds as numbers: digits put behind a 0 would be no literal of the language.
+    let (from, to) = (from.saturating_mul(1_000_000), to.saturating_mul(1_000_000));
     let mut out = String::new();
     for (name, ending) in [("data", ""), ("marks", "_q")] {
         push(
             &mut out,
             format_args!(
-                "{name} = () => from(bucket: {bucket}) |> range(start: time(v: {from}000000), stop: time(v: {to}000000)) \
+                "{name} = () => from(bucket: {bucket}) |> range(start: time(v: {from}), stop: time(v: {to})) \
              |> filter(fn: (r) => r._measurement == {family} and r.site == {site} and r.device == {device} \
              and r._field == {field})\n",
                 bucket = quoted(bucket),
