@@ -156,7 +156,7 @@ async fn kills_and_a_link_cut_lose_nothing_and_double_nothing() {
         world.flows().await;
     }
     let (cut_at, since) = cut_with_a_rise(&world).await;
-    wait_for("the alarm of the rise", Duration::from_secs(30), || async {
+    wait_for("the alarm of the rise", Duration::from_secs(120), || async {
         let alarm = world.alarm("R21").await?;
         let start = alarm["since"].as_i64().unwrap_or_default();
         assert!(

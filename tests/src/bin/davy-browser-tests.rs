@@ -69,7 +69,8 @@ async fn main() -> Result<ExitCode> {
             let mut centre = centre.lock().await;
             match order {
                 CentreOrder::Kill => centre.kill(),
-                CentreOrder::Start => centre.start().await?,
+                CentreOrder::Start if centre.id().is_none() => centre.start().await?,
+                CentreOrder::Start => {}
             }
             Ok(())
         }
@@ -96,15 +97,10 @@ async fn blank_centre(folder: &Path, broker: &str) -> Result<(Centre, String)> {
     Ok((centre, token))
 }
 
-/// The token is a field of the line that says that no user exists yet.
+/// The token stands alone behind the words "setup token".
 fn setup_token(output: &str) -> Option<String> {
-    let rest = output.split_once("setup_token")?.1;
-    let digits: String = rest
-        .chars()
-        .skip_while(|c| !c.is_ascii_hexdigit())
-        .take_while(char::is_ascii_hexdigit)
-        .collect();
-    (digits.len() >= 16).then_some(digits)
+    let rest = output.split_once("setup token")?.1;
+    rest.split_whitespace().next().filter(|word| word.len() >= 16).map(str::to_owned)
 }
 
 fn node(variables: &[(&str, String)], control: &str) -> Result<u8> {

@@ -270,7 +270,7 @@ fn config(folder: &Path, broker: &str, port: u16, store: &Store) -> Result<Strin
         }
     };
     Ok(format!(
-        "[ingest]\nstate_dir = \"data\"\n\n[broker]\nurl = \"mqtt://{broker}\"\n\n[http]\nlisten = \"127.0.0.1:{port}\"\n\n\
+        "[ingest]\nstate_dir = \"data\"\n\n[broker]\nurl = \"mqtt://{broker}\"\nclient_id = \"centre-{port}\"\n\n[http]\nlisten = \"127.0.0.1:{port}\"\n\n\
          [store]\n{store}"
     ))
 }
