@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo test check bench console servers fetch
+.PHONY: help demo test check bench faults console servers
 
 CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
 
@@ -28,7 +28,7 @@ test: check servers ## everything: checks, unit, property, system and browser te
 
 check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, the console's types and unit tests
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features tests/demo -- -D warnings
+	cargo clippy --workspace --features tests/demo -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cd dashboards && npm run check && npm run build && npm test
 
@@ -36,6 +36,11 @@ bench: servers ## throughput, latency and bytes a sample, beside Telegraf and In
 	eval "$$(tests/servers/get.sh --export influxd telegraf mosquitto)"; \
 	cargo build --release -p gateway -p ingest && \
 	cargo run --release -p tests --bin davy-bench
+
+faults: servers ## kill each part under load, cut the link (minutes; not part of make test yet)
+	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
+	cargo build -p gateway -p ingest && \
+	cargo test -p tests --test faults -- --nocapture
 
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 
