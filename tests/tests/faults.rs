@@ -159,10 +159,10 @@ async fn kills_and_a_link_cut_lose_nothing_and_double_nothing() {
     wait_for("the alarm of the rise", Duration::from_secs(120), || async {
         let alarm = world.alarm("R21").await?;
         let start = alarm["since"].as_i64().unwrap_or_default();
-        assert!(
-            (start - since).abs() < 5_000,
-            "since {start}, the limit was crossed at {since}: {alarm}"
-        );
+        // While the backlog is still coming the page stands with what the newest blocks say.
+        if (start - since).abs() >= 5_000 {
+            return Err(format!("since {start}, the limit was crossed at {since}: {alarm}"));
+        }
         assert!(
             start < now_ms() - 20_000 && start > cut_at,
             "it was crossed during the cut: {alarm}"
