@@ -2,7 +2,7 @@
 //!
 //! Called by `davy-ingest journal replay` and by system tests. It changes nothing and needs no state database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,19 @@ use rules::evaluator::{Limits, Output};
 
 use super::centre::Centre;
 use super::engines::Engines;
-use crate::log::{FollowError, Follower, Lineage, Shared};
+use crate::log::record::CentreRecord;
+use crate::log::{FollowError, Follower, Found, Lineage, LogRecord, RecordBody, Shared};
 use crate::state::to_body;
+
+/// In which order the blocks of a gateway are handed to the fresh evaluator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// As they arrived.
+    AsLogged,
+    /// As the gateway sealed them, by the chain of its epochs and seq: what would have been logged on a link that
+    /// never broke. Everything else keeps its place.
+    InOrder,
+}
 
 /// A follower of a log that nobody writes: from its beginning to the end it has now.
 ///
@@ -31,8 +42,16 @@ pub fn verdict_journal_of<E: Engines>(
     log: &mut Follower,
     engines: E,
     upto: u64,
+    delivery: Delivery,
 ) -> Result<Vec<String>, FollowError> {
-    let mut centre = Centre::new(engines, Limits::default());
+    let (instead, limits) = match delivery {
+        Delivery::AsLogged => (BTreeMap::new(), Limits::default()),
+        // A block that waits cannot be read again where it was handed over, so all of them stay in memory.
+        Delivery::InOrder => {
+            (places_in_order(log, upto)?, Limits { bytes: usize::MAX, ..Limits::default() })
+        }
+    };
+    let mut centre = Centre::new(engines, limits);
     let (mut seen, mut lines) = (BTreeSet::new(), Vec::new());
     let (mut after, mut said) = (0, Vec::new());
     loop {
@@ -42,7 +61,10 @@ pub fn verdict_journal_of<E: Engines>(
         }
         after = batch.up_to;
         for record in batch.records.iter().filter(|record| record.position <= upto) {
-            centre.take(record, log, &mut said);
+            match instead.get(&record.position) {
+                Some(other) => centre.take(&in_place_of(record, *other, log)?, log, &mut said),
+                None => centre.take(record, log, &mut said),
+            }
             for said in said.drain(..) {
                 let Output::Verdict(turn) = said.output else { continue };
                 let (gateway, key) = (said.gateway, turn.key().to_string());
@@ -55,4 +77,56 @@ pub fn verdict_journal_of<E: Engines>(
     }
     lines.sort();
     Ok(lines.into_iter().map(|line| line.4).collect())
+}
+
+/// For each place of a block in the log the place of the block that belongs there, where it is another one.
+fn places_in_order(log: &mut Follower, upto: u64) -> Result<BTreeMap<u64, u64>, FollowError> {
+    let mut chain: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    let mut blocks: BTreeMap<String, Vec<(u64, u64, u64)>> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let batch = log.next(after, Duration::ZERO)?;
+        if batch.up_to == after {
+            break;
+        }
+        after = batch.up_to;
+        for record in batch.records.iter().filter(|record| record.position <= upto) {
+            match &record.body {
+                RecordBody::Block { block, .. } => blocks
+                    .entry(record.gateway.clone())
+                    .or_default()
+                    .push((block.block.epoch.0, block.block.seq, record.position)),
+                RecordBody::Centre(CentreRecord::Chain { epoch, .. }) => {
+                    let place = chain.len();
+                    chain.entry((record.gateway.clone(), *epoch)).or_insert(place);
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut instead = BTreeMap::new();
+    for (gateway, blocks) in blocks {
+        // Blocks of an epoch that was never joined have no place in any order: they stay behind all others.
+        let place_of =
+            |epoch: u64| chain.get(&(gateway.clone(), epoch)).copied().unwrap_or(usize::MAX);
+        let mut ordered: Vec<_> =
+            blocks.iter().map(|(epoch, seq, at)| (place_of(*epoch), *seq, *at)).collect();
+        ordered.sort_unstable();
+        let moved = blocks.iter().zip(&ordered).filter(|(here, there)| here.2 != there.2);
+        instead.extend(moved.map(|(here, there)| (here.2, there.2)));
+    }
+    Ok(instead)
+}
+
+/// The block at `other`, as if it had been logged where `record` lies.
+fn in_place_of(
+    record: &LogRecord,
+    other: u64,
+    log: &mut Follower,
+) -> Result<LogRecord, FollowError> {
+    let body = match log.block_at(other)? {
+        Found::Block { block, decided } => RecordBody::Block { block, decided },
+        Found::Damaged | Found::Gone => RecordBody::Damaged,
+    };
+    Ok(LogRecord { body, ..record.clone() })
 }

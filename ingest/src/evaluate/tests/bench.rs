@@ -17,7 +17,8 @@ use wire::manifest::{self, Manifest};
 use wire::{Block, Boot, Epoch, GatewayName, Mark};
 
 use super::super::{
-    Board, CatalogueEngines, Centre, Cursor, Listener, Said, Works, follower_of, verdict_journal_of,
+    Board, CatalogueEngines, Centre, Cursor, Delivery, Listener, Said, Works, follower_of,
+    verdict_journal_of,
 };
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
@@ -168,8 +169,13 @@ impl Bench {
 
     /// The verdict journal as a fresh evaluator makes it of the log.
     pub(super) fn replayed(&self) -> Vec<String> {
-        let mut log = follower_of(&self.log).unwrap();
-        verdict_journal_of(&mut log, engines(), u64::MAX).unwrap()
+        let journal = |delivery| {
+            let mut log = follower_of(&self.log).unwrap();
+            verdict_journal_of(&mut log, engines(), u64::MAX, delivery).unwrap()
+        };
+        let replayed = journal(Delivery::AsLogged);
+        assert_eq!(replayed, journal(Delivery::InOrder), "as logged against in order");
+        replayed
     }
 
     pub(super) fn changes(&self) -> Vec<AlarmChange> {
