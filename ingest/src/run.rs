@@ -42,8 +42,8 @@ use open::Opened;
 
 /// Acks that may wait for the broker.
 const OUTBOX_MAX: usize = 4_096;
-/// How often values that changed go to the streams.
-const FLUSH: Duration = Duration::from_millis(250);
+/// How often values that changed go to the streams: soon enough to look live, seldom enough to bundle them.
+const FLUSH: Duration = Duration::from_millis(100);
 /// Stack of our threads: decoding recurses nowhere.
 const STACK_BYTES: usize = 2 << 20;
 

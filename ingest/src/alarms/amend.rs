@@ -3,14 +3,14 @@
 //! The alarm then stands as the settled evaluator says, but no signature is taken back and nobody is paged; what was
 //! told and what was found are both kept in the duty journal.
 
-use rules::Transition;
+use rules::{Transition, TransitionKind};
 use sea_orm::DatabaseTransaction;
 use serde::Serialize;
 
 use super::apply::{DutyLine, axes_of, current_occurrence, is_known, save};
 use super::apply::{set_axes, severity_of, write_duty};
 use super::machine::{Axes, Event, Step};
-use super::{AlarmChange, Page};
+use super::{AlarmChange, Occurrence, Page};
 use crate::state::{StateError, to_body};
 
 /// What `amends` says where the settled evaluator found nothing at all.
@@ -42,6 +42,7 @@ pub(super) async fn apply(
         Some(standing) => {
             set_axes(&mut current, Axes { active: true, latched: false, ..axes });
             current.cleared_at = None;
+            begin_when_it_did(&mut current, amended.is, standing);
             current.severity = severity_of(standing);
             current.severity_worst = current.severity_worst.min(current.severity);
             current.source_level.clone_from(&standing.source_level);
@@ -66,6 +67,20 @@ pub(super) async fn apply(
     };
     write_duty(tx, &occurrence, line).await?;
     Ok(Some(AlarmChange { kind: "amends", occurrence, pages: false }))
+}
+
+/// Takes over when the occurrence really began: the live evaluator knew only the head behind a hole. A rise of level
+/// found in place of it can only tell that it began earlier.
+fn begin_when_it_did(current: &mut Occurrence, is: Option<&Transition>, standing: &Transition) {
+    let raise =
+        [is, Some(standing)].into_iter().flatten().find(|t| t.kind == TransitionKind::Raise);
+    match raise {
+        Some(raise) => (current.since, current.raised_at) = (raise.since, raise.t),
+        None => {
+            current.since = current.since.min(standing.since);
+            current.raised_at = current.raised_at.min(standing.t);
+        }
+    }
 }
 
 /// Writes an occurrence that came and went unseen into the history of the alarm, which stays as it is. Red and orange are

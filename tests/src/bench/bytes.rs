@@ -18,8 +18,8 @@ use wire::{Block, Boot, Epoch, GatewayName, Key, Manifest, Mark};
 use super::report::Report;
 use crate::recordings::{HOUSEHOLD, Source, TRANSFORMER};
 
-/// Messages measured of each shape.
-const MESSAGES: usize = 20;
+/// Messages measured of each shape, fewer where the recording is short.
+const MESSAGES_MAX: usize = 20;
 /// Seconds since the epoch at which the readings begin, ms.
 const START: i64 = 1_780_000_000_000;
 
@@ -73,7 +73,8 @@ fn measure(source: &Source, batch: &Batch) -> Result<Sizes> {
     let recording = source.read(0, usize::MAX)?;
     // Each meter plays another stretch of the recording: neighbours in a block must not be neighbours in time.
     let stretch = recording.rows.len() / batch.meters;
-    anyhow::ensure!(stretch >= batch.rows * MESSAGES, "the recording is too short");
+    let messages = MESSAGES_MAX.min(stretch / batch.rows);
+    anyhow::ensure!(messages > 0, "the recording is too short");
     let row_of = |message: usize, i: usize| {
         let (meter, step) = (i % batch.meters, i / batch.meters);
         &recording.rows[meter * stretch + message * batch.rows + step]
@@ -81,7 +82,7 @@ fn measure(source: &Source, batch: &Batch) -> Result<Sizes> {
     let manifest = manifest(&recording.columns, batch.meters)?;
     let key = wire::manifest::key(&manifest.encode());
     let (mut sizes, mut samples) = (Sizes::default(), 0_usize);
-    for message in 0..MESSAGES {
+    for message in 0..messages {
         let rows: Vec<Vec<f64>> = (0..per_message)
             .map(|i| {
                 row_of(message, i).iter().map(|v| Ok(v.parse::<f64>()?)).collect::<Result<_>>()

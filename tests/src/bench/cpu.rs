@@ -1,5 +1,7 @@
 //! What a process has used, from `/proc`: its own CPU time, children excluded, and its memory.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 
 /// Ticks of `/proc/PID/stat` a second; fixed by the kernel's ABI on all its usual machines.
@@ -10,7 +12,25 @@ const TICKS: f64 = 100.0;
 /// # Errors
 /// When the process is gone.
 pub fn seconds(id: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    ticks(&std::fs::read_to_string(format!("/proc/{id}/stat"))?)
+}
+
+/// CPU seconds of each thread of a process so far, by thread name; threads of one name are added up.
+///
+/// # Errors
+/// When the process is gone.
+pub fn by_thread(id: u32) -> Result<BTreeMap<String, f64>> {
+    let mut threads = BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+        let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") "));
+        let name = name.context("stat")?.0.to_owned();
+        *threads.entry(name).or_insert(0.0) += ticks(&stat)?;
+    }
+    Ok(threads)
+}
+
+fn ticks(stat: &str) -> Result<f64> {
     // The name in brackets may hold spaces: count from behind it.
     let after = stat.rsplit_once(") ").context("stat")?.1;
     let field = |i: usize| -> Result<f64> { Ok(after.split(' ').nth(i).context("stat")?.parse()?) };

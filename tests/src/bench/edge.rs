@@ -1,7 +1,7 @@
 //! A gateway at 5,000 points/s with the whole way behind it: its memory and its share of a core.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use crate::harness::modbus::{Answer, Request, Server, Units};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::process::free_port;
 use crate::harness::site::{GatewayFile, Unit};
-use crate::meters::{Registers, SDM630};
+use crate::meters::{Model, Registers, SDM630};
 
 /// Units on one bus; well inside what its cycle allows.
 const UNITS_PER_BUS: usize = 80;
@@ -58,6 +58,21 @@ impl Units for Moving {
     }
 }
 
+/// The devices of a chain: all alike.
+#[derive(Debug)]
+pub struct Fleet {
+    /// Their map, and so their profile.
+    pub model: &'static Model,
+    /// Role of each in the registry.
+    pub role: &'static str,
+    /// What stands in the registry besides, as TOML.
+    pub registry: &'static str,
+    /// Who answers, a bus each.
+    pub buses: Vec<Arc<dyn Units>>,
+    /// Units on each bus, numbered from 1.
+    pub units: usize,
+}
+
 /// Device simulators, gateway, broker and centre.
 #[derive(Debug)]
 pub struct Chain {
@@ -73,29 +88,22 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Starts everything with `buses` × `units` meters read once a second.
+    /// Starts everything, each device read once a second.
     ///
     /// # Errors
     /// When a part cannot be started.
-    pub async fn start(buses: usize, units: usize) -> Result<Chain> {
+    pub async fn start(fleet: Fleet) -> Result<Chain> {
         let (folder, broker) = (TempDir::new()?, Mosquitto::start().await?);
         let (site, name) = ("bench-site", "bench-gw");
-        let ids: Vec<String> = (0..buses * units).map(|i| format!("meter-{i:03}")).collect();
+        let ids: Vec<String> =
+            (0..fleet.buses.len() * fleet.units).map(|i| format!("meter-{i:03}")).collect();
         let address = format!("127.0.0.1:{}", broker.port);
-        let registry = registry(site, name, &ids);
+        let registry = registry(site, name, &ids, &fleet);
         let mut centre = Centre::prepare(folder.path(), &address, &Store::Embedded, &registry)?;
         let key = centre.add_gateway(name, site)?;
-        let (mut servers, mut lists) = (Vec::new(), Vec::new());
-        for bus in ids.chunks(units) {
-            let moving = std::sync::Arc::new(Moving::new(units));
-            let server = Server::start(([127, 0, 0, 1], 0).into(), moving).await?;
-            let unit = |(i, id): (usize, &'_ String)| -> Result<(u8, String)> {
-                Ok((u8::try_from(i + 1)?, id.clone()))
-            };
-            let list: Vec<(u8, String)> =
-                bus.iter().enumerate().map(unit).collect::<Result<_>>()?;
-            lists.push((server.address.to_string(), list));
-            servers.push(server);
+        let mut servers = Vec::new();
+        for units in &fleet.buses {
+            servers.push(Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(units)).await?);
         }
         let file = GatewayFile {
             name,
@@ -107,10 +115,18 @@ impl Chain {
             period_ms: 1_000,
             timeout_ms: 500,
         };
+        let list = |(server, ids): (&Server, &'_ [String])| {
+            let unit = |(i, id): (usize, &'_ String)| Ok((u8::try_from(i + 1)?, id.clone()));
+            let units: Result<Vec<(u8, String)>> = ids.iter().enumerate().map(unit).collect();
+            units.map(|units| (server.address.to_string(), units))
+        };
+        let lists = servers.iter().zip(ids.chunks(fleet.units)).map(list);
+        let lists = lists.collect::<Result<Vec<_>>>()?;
         let buses: Vec<(String, Vec<Unit<'_>>)> = lists
             .iter()
             .map(|(address, list)| {
-                let units = list.iter().map(|(unit, id)| Unit { id, unit: *unit, model: &SDM630 });
+                let units =
+                    list.iter().map(|(unit, id)| Unit { id, unit: *unit, model: fleet.model });
                 (address.clone(), units.collect())
             })
             .collect();
@@ -123,12 +139,13 @@ impl Chain {
     }
 }
 
-fn registry(site: &str, gateway: &str, ids: &[String]) -> String {
+fn registry(site: &str, gateway: &str, ids: &[String], fleet: &Fleet) -> String {
     let mut text = format!(
         "[[site]]\nid = {site:?}\nname = \"压测企业\"\nname_en = \"Bench works\"\nuscc = \"91533401MA6N8A122Y\"\n\
          county = \"533401\"\nsectors = [\"冶金\"]\nzone = \"Asia/Shanghai\"\n\n[[site.gateway]]\nname = {gateway:?}\n\n"
     );
-    let points: Vec<String> = SDM630
+    let points: Vec<String> = fleet
+        .model
         .places
         .iter()
         .map(|p| format!("{{ quantity = {:?}, period_ms = 1000 }}", p.quantity))
@@ -136,9 +153,11 @@ fn registry(site: &str, gateway: &str, ids: &[String]) -> String {
     let points = points.join(", ");
     for id in ids {
         text.push_str(&format!(
-            "[[site.device]]\nid = {id:?}\nname = {id:?}\nrole = \"production\"\ngateway = {gateway:?}\npoints = [{points}]\n\n"
+            "[[site.device]]\nid = {id:?}\nname = {id:?}\nrole = {:?}\ngateway = {gateway:?}\npoints = [{points}]\n\n",
+            fleet.role
         ));
     }
+    text.push_str(fleet.registry);
     text
 }
 
@@ -147,7 +166,10 @@ fn registry(site: &str, gateway: &str, ids: &[String]) -> String {
 /// # Errors
 /// When a part fails or the gateway does not poll at the rate it was given.
 pub async fn run(report: &mut Report) -> Result<()> {
-    let chain = Chain::start(BUSES, UNITS_PER_BUS).await?;
+    let buses = (0..BUSES).map(|_| Arc::new(Moving::new(UNITS_PER_BUS)) as _).collect();
+    let (model, role, registry) = (&SDM630, "production", "");
+    let fleet = Fleet { model, role, registry, buses, units: UNITS_PER_BUS };
+    let chain = Chain::start(fleet).await?;
     let id = chain.gateway.id().context("a running gateway")?;
     tokio::time::sleep(WARM_UP).await;
     let (before, polled) = (cpu::seconds(id)?, polled(&chain.gateway).await?);
@@ -165,7 +187,7 @@ pub async fn run(report: &mut Report) -> Result<()> {
 
 /// Samples polled since the spool was made.
 async fn polled(gateway: &Gateway) -> Result<f64> {
-    let metrics = gateway.metrics().await?;
+    let metrics = gateway.metrics().await.with_context(|| gateway.output())?;
     let found = metrics.iter().find(|(name, _)| name.contains("polled"));
     let all: Vec<&String> = metrics.keys().collect();
     found

@@ -1,5 +1,9 @@
-//! How long a reading takes from the meter's reply to the browser: event time to SSE event, over the whole way.
+//! How long an alarm takes from the detector's reply to the browser: event time of the sample that crossed the limit to
+//! the SSE event, over the whole way and for a rule without on-delay. Beside it the same for newest values, which wait
+//! for the next flush to the streams on purpose.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -7,25 +11,61 @@ use tokio::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::edge::Chain;
+use super::edge::{Chain, Fleet};
 use super::report::Report;
+use crate::harness::modbus::{Answer, Request, Units};
+use crate::meters::{MIDAS_LEL, Registers};
 
 /// Before the measurement.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// Measured time.
-const MEASURED: Duration = Duration::from_secs(20);
-/// Meters, each read once a second.
+const MEASURED: Duration = Duration::from_secs(25);
+/// Detectors, each read once a second and past its limit at every other read: ten alarms a second.
 const UNITS: usize = 20;
+/// The rule raises and clears at once.
+const OVERRIDES: &str = "[[site.override]]\nrule = \"R21\"\nparameter = \"on_1\"\nvalue = 0\n\n\
+                         [[site.override]]\nrule = \"R21\"\nparameter = \"off\"\nvalue = 0\n\n";
+
+/// Detectors that show 30 %LEL and 2 %LEL in turn.
+#[derive(Debug)]
+struct Detectors(Mutex<Vec<Registers>>, Vec<AtomicU32>);
+
+impl Detectors {
+    fn new(units: usize) -> Detectors {
+        let registers = (0..units).map(|_| Registers::of(&MIDAS_LEL)).collect();
+        // Half of them begin past the limit, so that alarms come evenly.
+        let reads = (0..units).map(|i| AtomicU32::new(u32::from(i % 2 == 0))).collect();
+        Detectors(Mutex::new(registers), reads)
+    }
+}
+
+impl Units for Detectors {
+    fn answer(&self, request: Request) -> Answer {
+        let index = usize::from(request.unit).wrapping_sub(1);
+        let mut units = self.0.lock().expect("nobody panics with it");
+        let (Some(registers), Some(reads)) = (units.get_mut(index), self.1.get(index)) else {
+            return Answer::Silence;
+        };
+        let past = reads.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        match registers.set(&MIDAS_LEL, "gas_lel", if past { "30" } else { "2" }) {
+            Ok(()) => registers.answer(request),
+            Err(_) => Answer::Exception(4),
+        }
+    }
+}
 
 /// Measures the live stream.
 ///
 /// # Errors
-/// When a part fails or too few values come.
+/// When a part fails or too few events come.
 pub async fn run(report: &mut Report) -> Result<()> {
-    let chain = Chain::start(1, UNITS).await?;
+    let buses = vec![Arc::new(Detectors::new(UNITS)) as _];
+    let (model, role, registry) = (&MIDAS_LEL, "gas_detector", OVERRIDES);
+    let chain = Chain::start(Fleet { model, role, registry, buses, units: UNITS }).await?;
     tokio::time::sleep(WARM_UP).await;
     let mut stream = chain.centre.stream().await?;
-    let (begun, mut text, mut late) = (Instant::now(), String::new(), Vec::new());
+    let (begun, mut text) = (Instant::now(), String::new());
+    let (mut alarms, mut values) = (Vec::new(), Vec::new());
     while begun.elapsed() < MEASURED {
         let chunk =
             tokio::time::timeout(MEASURED, stream.chunk()).await??.context("the stream ended")?;
@@ -34,29 +74,35 @@ pub async fn run(report: &mut Report) -> Result<()> {
         while let Some(end) = text.find("\n\n") {
             let event: String = text.drain(..end + 2).collect();
             // The first event may hold the state of before.
-            if begun.elapsed() > Duration::from_secs(2) {
-                late.extend(ages(&event, now));
+            if begun.elapsed() < Duration::from_secs(2) {
+                continue;
+            }
+            match read(&event) {
+                Some(("alarm", data)) if data["active"] == true => {
+                    alarms.extend(data["raised_at"].as_i64().map(|t| now - t));
+                }
+                Some(("value", data)) => {
+                    let all = data["values"].as_array().cloned().unwrap_or_default();
+                    values.extend(all.iter().filter_map(|v| Some(now - v["t"].as_i64()?)));
+                }
+                _ => {}
             }
         }
     }
-    late.sort_unstable();
-    ensure!(late.len() > 200, "only {} values came over the stream", late.len());
-    let at = |percent: usize| late[(late.len() - 1) * percent / 100] as f64;
-    report.set("latency_ms.p50", at(50));
-    report.set("latency_ms.p99", at(99));
+    for (name, ages) in [("", &mut alarms), ("values_", &mut values)] {
+        ages.sort_unstable();
+        ensure!(ages.len() >= 100, "only {} events came over the stream ({name})", ages.len());
+        let at = |percent: usize| ages[(ages.len() - 1) * percent / 100] as f64;
+        report.set(&format!("latency_ms.{name}p50"), at(50));
+        report.set(&format!("latency_ms.{name}p99"), at(99));
+        report.set(&format!("latency_ms.{name}events"), ages.len() as f64);
+    }
     Ok(())
 }
 
-/// Ages of the values of an event, ms.
-fn ages(event: &str, now: i64) -> Vec<i64> {
-    if !event
-        .lines()
-        .any(|l| l.trim_start_matches("event:").trim() == "value" && l.starts_with("event"))
-    {
-        return Vec::new();
-    }
+/// Name and data of an event.
+fn read(event: &str) -> Option<(&str, Value)> {
+    let name = event.lines().find_map(|l| l.strip_prefix("event:"))?.trim();
     let data: String = event.lines().filter_map(|l| l.strip_prefix("data:")).collect();
-    let Ok(data) = serde_json::from_str::<Value>(data.trim()) else { return Vec::new() };
-    let values = data["values"].as_array().cloned().unwrap_or_default();
-    values.iter().filter_map(|v| Some(now - v["t"].as_i64()?)).collect()
+    Some((name, serde_json::from_str(data.trim()).ok()?))
 }

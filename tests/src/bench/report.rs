@@ -46,6 +46,16 @@ impl Report {
         self.root.get(first)?.pointer(&pointer)?.as_f64()
     }
 
+    /// The figures below a path, by name.
+    #[must_use]
+    pub fn group(&self, path: &str) -> Vec<(String, f64)> {
+        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+        let pointer = format!("/{}", rest.replace('.', "/"));
+        let found = self.root.get(first).and_then(|root| root.pointer(&pointer)?.as_object());
+        let figures = found.into_iter().flatten();
+        figures.filter_map(|(name, figure)| Some((name.clone(), figure.as_f64()?))).collect()
+    }
+
     /// Remembers that a section could not be measured.
     pub fn failed(&mut self, section: &str, error: &anyhow::Error) {
         self.failures.push(format!("{section}: {error:#}"));

@@ -3,6 +3,7 @@
 //! Every contender gets the same readings in messages of the same number, over a mosquitto of its own where it reads
 //! from one. CPU is the contender's process alone; the database's is a figure of its own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,11 +32,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const RAW_LINES: usize = 5_000;
 
 /// What is measured of a contender.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct Figures {
     wall: Duration,
     /// The contender's own CPU seconds.
     cpu: f64,
+    /// The same by stage of the pipeline, where the contender is ours.
+    stages: BTreeMap<String, f64>,
     /// The database's CPU seconds, where there is one.
     database: Option<f64>,
 }
@@ -70,6 +73,9 @@ pub async fn run(report: &mut Report, name: &str, shape: Shape, contender: &str)
     let at = |figure: &str| format!("throughput.{name}.{contender}.{figure}");
     report.set(&at("points_per_s"), points / figures.wall.as_secs_f64());
     report.set(&at("cpu_s_per_million"), figures.cpu / points * 1e6);
+    for (stage, cpu) in figures.stages {
+        report.set(&at(&format!("stages.{stage}")), cpu / points * 1e6);
+    }
     if let Some(database) = figures.database {
         report.set(&at("database_cpu_s_per_million"), database / points * 1e6);
     }
@@ -103,7 +109,7 @@ async fn davy(load: &Load, target: Target) -> Result<Figures> {
     let id = centre.id().context("a running centre")?;
     let database = influx.as_ref().and_then(Influx::id);
     let topic = format!("davy/v1/{:02}/{GATEWAY}/up", part_of(GATEWAY));
-    let before = (cpu::seconds(id)?, database.map(cpu::seconds).transpose()?);
+    let before = (cpu::by_thread(id)?, database.map(cpu::seconds).transpose()?);
     let begun = Instant::now();
     // The manifest must be logged before the first block: a block that comes too early is not taken, only asked for again.
     publish(broker.port, &topic, &frames[..1]).await?;
@@ -118,13 +124,29 @@ async fn davy(load: &Load, target: Target) -> Result<Figures> {
     }
     .with_context(|| tail(&centre.output()))?;
     let wall = begun.elapsed();
-    let used = cpu::seconds(id)? - before.0;
+    // The rules are part of the work: what they have still to do counts too.
+    until(|| evaluated(&centre)).await.with_context(|| tail(&centre.output()))?;
+    let mut stages = BTreeMap::new();
+    for (thread, used) in cpu::by_thread(id)? {
+        stages.insert(stage(&thread), used - before.0.get(&thread).unwrap_or(&0.0));
+    }
     let database = match (database, before.1) {
         (Some(id), Some(before)) => Some(cpu::seconds(id)? - before),
         _ => None,
     };
     centre.kill();
-    Ok(Figures { wall, cpu: used, database })
+    Ok(Figures { wall, cpu: stages.values().sum(), stages, database })
+}
+
+/// Whether the evaluator has taken everything that the log holds.
+async fn evaluated(centre: &Centre) -> Result<bool> {
+    let system = centre.get("/system").await?;
+    Ok(system["log"]["evaluator_lag"].as_u64().is_some_and(|lag| lag <= 2))
+}
+
+/// What a thread of the centre does, as a word.
+fn stage(thread: &str) -> String {
+    thread.strip_prefix("davy-").unwrap_or(thread).replace('.', "-")
 }
 
 /// A site with its meters in roles that rules watch.
@@ -189,7 +211,7 @@ async fn telegraf(load: &Load) -> Result<Figures> {
     until(|| arrived_in_influx(&influx, load)).await.with_context(|| tail(&process.output()))?;
     let wall = begun.elapsed();
     let database = Some(cpu::seconds(database)? - before.1);
-    Ok(Figures { wall, cpu: cpu::seconds(id)? - before.0, database })
+    Ok(Figures { wall, cpu: cpu::seconds(id)? - before.0, database, ..Figures::default() })
 }
 
 fn telegraf_config(port: u16, url: &str, shape: Shape) -> String {
@@ -232,7 +254,8 @@ async fn raw(load: &Load) -> Result<Figures> {
     until(|| arrived_in_influx(&influx, load)).await?;
     let wall = begun.elapsed();
     let cpu = cpu::seconds(std::process::id())? - own_before;
-    Ok(Figures { wall, cpu, database: Some(cpu::seconds(database)? - before) })
+    let database = Some(cpu::seconds(database)? - before);
+    Ok(Figures { wall, cpu, database, ..Figures::default() })
 }
 
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {

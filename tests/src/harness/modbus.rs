@@ -38,7 +38,7 @@ pub enum Answer {
 }
 
 /// The devices behind one endpoint.
-pub trait Units: Send + Sync + 'static {
+pub trait Units: std::fmt::Debug + Send + Sync + 'static {
     /// Answers one request. Called once a request, in the order of arrival on each connection.
     fn answer(&self, request: Request) -> Answer;
 }

@@ -179,6 +179,7 @@ async fn amends_neither_pages_nor_takes_a_signature_back() {
     state.ack_occurrence(&raised.id, &signer(raised.version, "k")).await.unwrap();
     let boxed = |kind, level, t| Box::new(transition(kind, level, t));
     let was = || boxed(Raise, Orange, 10);
+    let worse_start = transition(Raise, Red, 9);
     let worse = DutyEvent::Amend {
         was: was(),
         is: Some(boxed(Raise, Red, 9)),
@@ -189,6 +190,8 @@ async fn amends_neither_pages_nor_takes_a_signature_back() {
     let change = apply(&state, vec![worse.clone()]).await.remove(0);
     assert!(!change.pages && change.occurrence.acked && change.occurrence.active);
     assert_eq!(change.occurrence.severity, 1);
+    let begun = (change.occurrence.since, change.occurrence.raised_at);
+    assert_eq!(begun, (worse_start.since, worse_start.t), "it stands since when it really began");
     let change = apply(&state, vec![never, worse]).await;
     assert_eq!(change.len(), 1, "a repeated correction is none");
     assert!(change[0].occurrence.acked && !change[0].occurrence.active);
