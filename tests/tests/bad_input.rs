@@ -240,8 +240,8 @@ async fn a_register_that_a_device_lacks_costs_its_own_point_and_is_named() {
         let values = works.centre.get(&format!("/values?site={SITE}")).await;
         let values = values.map_err(|e| e.to_string())?;
         let of = |quantity: &str| {
-            let all = values["values"].as_array().into_iter().flatten();
-            all.cloned().find(|v| v["quantity"] == quantity).unwrap_or_default()
+            let mut all = values["values"].as_array().into_iter().flatten();
+            all.find(|v| v["quantity"] == quantity).cloned().unwrap_or_default()
         };
         let (pressure, level) = (of("pressure"), of("level_pct"));
         let is_so = pressure["quality"] == "bad"
