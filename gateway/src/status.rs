@@ -24,6 +24,9 @@ use crate::clock::{Clock, ClockState};
 use crate::seal::thread::Shown;
 use crate::uplink::progress::Progress;
 
+/// A centre that answers nothing for so long does not know this gateway, or is not there, ms.
+const UNANSWERED_MS: u64 = 10_000;
+
 /// What the page is made of.
 #[derive(Debug, Clone)]
 pub struct Board {
@@ -106,6 +109,7 @@ impl Board {
                 "device": d.id.as_ref(), "online": d.online.load(Ordering::Relaxed),
                 "last_reply_ms_ago": d.last_reply().map(age),
                 "replies": d.replies.load(Ordering::Relaxed), "errors": d.errors.load(Ordering::Relaxed),
+                "refused": d.refused(),
             })
         });
         devices.collect()
@@ -130,6 +134,21 @@ impl Board {
                 p.last_error
             ));
         }
+        let waits = |since| self.clock.mono_ms().saturating_sub(since) > UNANSWERED_MS;
+        if p.connected && p.waiting_since.is_some_and(waits) {
+            out.push(
+                "中心不应答，数据在本地保存；中心是否在运行？密钥是否与中心登记的一致？the centre does not answer, \
+                 blocks are kept; does davy-ingest run, and is the key the one that davy-ingest gateway add printed?"
+                    .to_owned(),
+            );
+        }
+        if p.acks_forged > 0 {
+            out.push(format!(
+                "拒绝了 {0} 条签名不符的消息，可能有人伪造，请检查消息服务器的权限 refused {0} messages that are not the \
+                 centre's: somebody publishes on this gateway's topics, see the broker's access list",
+                p.acks_forged
+            ));
+        }
         if shown.clock == ClockState::Unset {
             out.push("时钟未校准 the clock is not set".to_owned());
         }
@@ -138,6 +157,14 @@ impl Board {
         }
         let silent = self.health.devices.iter().filter(|d| !d.online.load(Ordering::Relaxed));
         out.extend(silent.map(|d| format!("设备无应答 device is silent: {}", d.id)));
+        let refusing = self.health.devices.iter().filter(|d| !d.refused().is_empty());
+        out.extend(refusing.map(|d| {
+            format!(
+                "设备没有这些寄存器，请核对 device refuses points, check their registers: {}: {}",
+                d.id,
+                d.refused()
+            )
+        }));
         out
     }
 }

@@ -147,8 +147,8 @@ impl Live {
         }
     }
 
-    /// Puts a notice up: it stays until the next start.
-    pub fn notice(&self, code: &str, about: &str, text: &str, now: i64) {
+    /// Puts a notice up: it stays until the next start. Says whether it was not up before.
+    pub fn notice(&self, code: &str, about: &str, text: &str, now: i64) -> bool {
         let mut inner = self.lock();
         let key = (code.to_owned(), about.to_owned());
         let since = inner.notices.get(&key).map_or(now, |n| n.since);
@@ -157,8 +157,14 @@ impl Live {
             oldest.map(|k| inner.notices.remove(&k));
         }
         let text = if about.is_empty() { text.to_owned() } else { format!("{about}: {text}") };
-        let zh = zh_of(code).map_or_else(|| text.clone(), |zh| format!("{zh}（{about}）"));
-        inner.notices.insert(key, Notice { code: code.to_owned(), zh, en: text, since });
+        let zh = match zh_of(code) {
+            Some(zh) if zh.ends_with('：') => format!("{zh}{text}"),
+            Some(zh) if about.is_empty() => zh.to_owned(),
+            Some(zh) => format!("{zh}（{about}）"),
+            None => text.clone(),
+        };
+        let notice = Notice { code: code.to_owned(), zh, en: text, since };
+        inner.notices.insert(key, notice).is_none()
     }
 
     /// Puts a notice up while something stands, and takes it down when it no longer does.
@@ -334,6 +340,7 @@ fn clock_word(state: ClockState) -> &'static str {
     }
 }
 
+/// A notice in Chinese; where the words end with a colon, what they cannot know follows.
 fn zh_of(code: &str) -> Option<&'static str> {
     Some(match code {
         "key_reuse" => "同一编号收到两个不同的数据块，可能是磁盘镜像被复制或数据被伪造",
@@ -341,6 +348,20 @@ fn zh_of(code: &str) -> Option<&'static str> {
         "manifest_site" => "网关清单中的企业与注册信息不一致",
         "clock_distrusted" => "多数网关认为中心时钟偏慢，请检查本机对时",
         "log_crowded" => "中心日志已用八成以上，网关补传暂缓",
+        "unknown_gateway" => "收到未登记网关的消息，请在中心登记该网关，或改正其配置中的名称：",
+        "mac" => {
+            "以该网关名义发来的消息签名不符，请核对其配置中的密钥（--rekey 可重新发放）；密钥无误则是有人伪造，请检查消息服务器的权限"
+        }
+        "frame_length" => {
+            "以该网关名义发来的消息长度不对，有别的程序在其主题上发布，请检查消息服务器的权限"
+        }
+        "topic_mismatch" | "gateway_mismatch" => {
+            "消息用该网关的密钥签名，却自称另一网关，可能是配置被复制或密钥被盗，请为每个网关重新发放密钥"
+        }
+        "frame_version" | "frame_kind" | "malformed" | "manifest_malformed" => {
+            "该网关的消息无法解读，请与中心使用同一版本的程序"
+        }
+        "store_refuses" => "历史库拒绝写入，数据留在中心日志中，报警不受影响，请按提示处理：",
         "log_failing" => "中心日志无法写入，暂不确认任何数据，请检查磁盘",
         _ => return None,
     })

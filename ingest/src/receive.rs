@@ -5,7 +5,7 @@
 //!              │        │        │ same bytes: acked      │ refused: neither logged nor acked, it comes again
 //!              │        │        └ other bytes: quarantine, key_reuse
 //!              │        └ quarantine, rejected by its key
-//!              └ dropped and counted: nothing of it can be trusted
+//!              └ dropped, counted and said: nothing of it can be trusted
 //! ```
 //!
 //! [`Receiver`] is pure: it decides inside a transaction ([`port::LogPort`]) that [`worker`] commits, and has neither
@@ -24,6 +24,7 @@ use crate::log::{LogRecord, RecordBody};
 mod admit;
 mod block;
 pub mod directory;
+mod dropped;
 mod effect;
 pub mod gateway;
 pub mod memory;
@@ -146,6 +147,20 @@ impl Receiver {
     /// # Errors
     /// When the log cannot be read or changed: the whole transaction is to be dropped.
     pub fn receive(
+        &mut self,
+        port: &mut impl LogPort,
+        directory: &impl Directory,
+        room: &Room,
+        message: Inbound<'_>,
+    ) -> Result<Outcome, spool::Error> {
+        let outcome = self.take(port, directory, room, message)?;
+        if let Outcome::Dropped(code) = outcome {
+            self.effects.notices.extend(dropped::notice(code, message.gateway));
+        }
+        Ok(outcome)
+    }
+
+    fn take(
         &mut self,
         port: &mut impl LogPort,
         directory: &impl Directory,
@@ -295,6 +310,19 @@ impl Receiver {
     /// # Errors
     /// The stable word for what cannot be trusted.
     pub fn receive_state(
+        &mut self,
+        port: &mut impl LogPort,
+        directory: &impl Directory,
+        message: Inbound<'_>,
+    ) -> Result<Option<State>, &'static str> {
+        let taken = self.take_state(port, directory, message);
+        if let Err(code) = taken {
+            self.effects.notices.extend(dropped::notice(code, message.gateway));
+        }
+        taken
+    }
+
+    fn take_state(
         &mut self,
         port: &mut impl LogPort,
         directory: &impl Directory,

@@ -21,7 +21,7 @@ use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::{self, Announcer, CatalogueEngines, Centre, Cursor};
-use crate::log::writer::Writer;
+use crate::log::writer::{Told, Writer};
 use crate::receive::mqtt::{self, Sessions, UNACKED_MAX};
 use crate::receive::worker::{Outgoing, ToWorker, Worker};
 use crate::shutdown::{self, Shutdown};
@@ -130,9 +130,13 @@ impl Service {
             worker.run(&inbox, &stop).map_err(RunError::Log)
         })?;
         let (stop, alarm) = (cursors.clone(), broken.clone());
-        let writer =
-            Writer::new(for_store, store, Arc::clone(&parts.progress), Arc::clone(&parts.stats));
-        let writer = writer.map_err(RunError::Store)?;
+        let told = Told {
+            progress: Arc::clone(&parts.progress),
+            stats: Arc::clone(&parts.stats),
+            live: Arc::clone(&parts.live),
+            clock: Arc::clone(&parts.clock),
+        };
+        let writer = Writer::new(for_store, store, told).map_err(RunError::Store)?;
         let store = thread("davy-store", alarm, move || {
             drop(writer.run(&stop));
             Ok(())

@@ -128,6 +128,12 @@ impl Station {
         self.voided(replies)
     }
 
+    /// The points that the device refuses, in words.
+    pub(crate) fn refused(&self) -> String {
+        let refused: Vec<usize> = self.refused.iter().copied().collect();
+        names(&self.device.points, &refused)
+    }
+
     fn voided(&mut self, replies: &Replies) -> Result<Option<Reading>, RepliesFull> {
         if self.told == self.refused {
             return Ok(None);

@@ -56,6 +56,7 @@ pub struct DeviceHealth {
     /// Requests that brought none.
     pub errors: AtomicU64,
     last_reply: Mutex<Option<Instant>>,
+    refused: Mutex<String>,
 }
 
 impl Health {
@@ -80,6 +81,7 @@ impl Health {
             replies: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             last_reply: Mutex::new(None),
+            refused: Mutex::default(),
         };
         Self {
             buses: config.buses.iter().map(|b| bus(&b.name)).collect(),
@@ -108,6 +110,16 @@ impl DeviceHealth {
     #[must_use]
     pub fn last_reply(&self) -> Option<Instant> {
         *self.last_reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn refuses(&self, points: String) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = points;
+    }
+
+    /// The points that it answers with an exception, with their registers; empty where there are none.
+    #[must_use]
+    pub fn refused(&self) -> String {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -102,7 +102,8 @@ impl Task {
                     self.schedule.put(job, 1_000, now);
                     return Ok(());
                 }
-                warn!(device = %id, code = exception.0, "device refuses a point");
+                let points = self.stations[station].refused();
+                warn!(device = %id, code = exception.0, points, "device refuses points; check their registers");
                 self.forgive_later(station);
                 self.replan(station).await
             }

@@ -229,6 +229,7 @@ impl Task {
                 return Ok(());
             }
         };
+        self.device_health(station).refuses(self.stations[station].refused());
         for job in old {
             self.drop_job(job);
         }

@@ -14,7 +14,7 @@ use crate::decode::decimal::Factor;
 use crate::profile::library::Library;
 use crate::profile::parse::{Defaults, PERIOD_MS, choice, identifier, point};
 use crate::profile::resolve::{Wiring, needs_ratios, resolve};
-use crate::profile::{PointSpec, Profile};
+use crate::profile::{Kind, PointSpec, Profile, Table};
 
 /// Buses of one gateway at most.
 const BUSES_MAX: usize = 256;
@@ -78,7 +78,12 @@ fn bus(
     let mut min_gap = millis(min_gap, 0);
     let mut devices: Vec<Device> = Vec::new();
     for one in sections.into_iter().take(DEVICES_MAX) {
+        let span = one.span().clone();
         let Some((device, gap)) = device(one, library, seen, problems) else { continue };
+        if let Some((other, register)) = devices.iter().find_map(|d| Some((d, shared(d, &device)?)))
+        {
+            same_meter(&section, &span, (&device, other), &register, problems);
+        }
         if let Some(baud) = &line_baud {
             min_gap = min_gap.max(gap).max(silence(baud.value.unsigned_abs()));
         }
@@ -94,6 +99,43 @@ fn bus(
         line_baud: line_baud.and_then(|at| u32::try_from(at.value).ok()),
         devices,
     })
+}
+
+/// The first register that two devices of one bus both read as a value: a unit given twice would show one meter as two.
+/// What differs (another circuit of one meter, another bit of one word) is no such register.
+fn shared(one: &Device, two: &Device) -> Option<String> {
+    let valued = |device: &'_ Device| -> Vec<(Table, u16, Kind)> {
+        let points = device.points.iter().filter(|point| point.quantity.is_some());
+        points.map(|point| (point.table, point.address, point.kind)).collect()
+    };
+    if one.unit != two.unit {
+        return None;
+    }
+    let taken = valued(one);
+    let twice = valued(two).into_iter().find(|place| taken.contains(place));
+    twice.map(|(table, address, _)| format!("{} {address}", table.as_str()))
+}
+
+fn same_meter(
+    section: &Section<'_>,
+    span: &std::ops::Range<usize>,
+    (device, other): (&Device, &Device),
+    register: &str,
+    problems: &mut Problems,
+) {
+    let (id, other, unit) = (&device.id, &other.id, device.unit);
+    section.report(
+        problems,
+        span,
+        Text::new(
+            format!("{id} 和 {other} 都读从站 {unit} 的 {register}"),
+            format!("{id} and {other} both read {register} of unit {unit}"),
+        ),
+        Text::new(
+            "核对两块表的从站地址，各写各的 unit",
+            "look up the unit of each meter and give each its own",
+        ),
+    );
 }
 
 /// The 3.5 characters of silence that part frames on a serial line; fixed above 19,200 baud.

@@ -149,6 +149,8 @@ impl<'a> Section<'a> {
     /// A text that must be there and not be empty.
     pub fn need_text(&mut self, problems: &mut Problems, key: Key) -> Option<At<String>> {
         if !self.has(key.name) {
+            // Asked for all the same, so that a misspelt one is told its name.
+            self.asked.insert(key.name);
             self.missing(problems, key);
             return None;
         }

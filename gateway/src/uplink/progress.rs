@@ -21,16 +21,16 @@ pub struct Progress {
     pub confirmed: u64,
     /// Acks that counted.
     pub acks: u64,
-    /// Acks that did not: bad MAC or form, and those that [`super::echo`] ignores.
+    /// Messages on the topics of the centre with a bad MAC or form.
     pub acks_forged: u64,
-    /// Authentic acks that were old.
+    /// Authentic acks that were old: [`super::echo`] ignores them.
     pub acks_ignored: u64,
     /// Blocks sent and not acked yet.
     pub awaited: usize,
     /// Smoothed time from sending to app-ack, ms.
     pub smoothed_ack_ms: Option<f64>,
-    /// Monotonic ms of the last ack that counted.
-    pub last_ack_mono: Option<u64>,
+    /// Monotonic ms since when blocks that were sent wait without any ack.
+    pub waiting_since: Option<u64>,
 }
 
 impl Progress {

@@ -81,7 +81,7 @@ pub(super) async fn run(
         () = stop.cancelled() => return Ok(()),
     };
     session.uplink.show(|p| {
-        p.connected = true;
+        (p.connected, p.waiting_since) = (true, None);
         p.sessions += 1;
     });
     info!("uplink connected");
@@ -176,11 +176,12 @@ impl Session<'_> {
             return Err(Lost::Stalled);
         }
         self.uplink.share_in_flight();
-        let lanes = &self.uplink.lanes;
+        let (lanes, now) = (&self.uplink.lanes, self.uplink.now());
         let (awaited, smoothed) = (lanes.awaited(), lanes.smoothed_ack_ms());
         self.uplink.progress.send_if_modified(|p| {
             let changed = p.awaited != awaited || p.smoothed_ack_ms != smoothed;
             (p.awaited, p.smoothed_ack_ms) = (awaited, smoothed);
+            p.waiting_since = (awaited > 0).then(|| p.waiting_since.unwrap_or(now));
             changed
         });
         Ok(())
@@ -375,7 +376,7 @@ impl Session<'_> {
         }
         self.uplink.progress.send_modify(|p| {
             p.acks += 1;
-            p.last_ack_mono = Some(now);
+            p.waiting_since = None;
         });
         let round_trip = counted.fresh.map(|sent| (sent, now));
         place.send(Job::Ack { ack: Box::new(ack), new_log: counted.new_log, round_trip });

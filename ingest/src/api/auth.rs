@@ -74,8 +74,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
 }
 
 async fn by_key(api: &Api, token: Secret) -> Result<Caller, ApiError> {
-    let refused =
-        || ApiError::new(StatusCode::UNAUTHORIZED, "bad_key", "this API key is not valid");
+    let message = "this API key is not valid or was revoked; `davy-ingest key add` makes one";
+    let refused = || ApiError::new(StatusCode::UNAUTHORIZED, "bad_key", message);
     let key = api.state().api_key(&token).await?.ok_or_else(refused)?;
     Ok(Caller {
         name: format!("key:{}", key.id),

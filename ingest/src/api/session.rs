@@ -120,7 +120,8 @@ async fn set_up(
         return Err(AccountError::SetupDone.into());
     }
     if !api.parts.setup.fits(&Secret::new(given.setup_token.trim().to_owned())) {
-        let message = "this is not the token printed on the service's terminal";
+        let message =
+            "this is not the token that the service's present start printed on its terminal";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "bad_setup_token", message));
     }
     let first = NewUser {

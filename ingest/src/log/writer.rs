@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::record::Decided;
 use super::{Batch, DecodedBlock, Follower, Progress, RecordBody};
 use crate::chain_of;
+use crate::clock::Clock;
+use crate::live::Live;
 use crate::store::{Class, Store, StoreBatch, StoreError};
 
 /// Longest wait for a record, so that a stop is noticed.
@@ -35,13 +37,25 @@ pub struct WriterStats {
     pub trouble: AtomicU64,
 }
 
+/// Where the store writer says how it stands.
+#[derive(Debug)]
+pub struct Told {
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// Numbers.
+    pub stats: Arc<WriterStats>,
+    /// Notices.
+    pub live: Arc<Live>,
+    /// When a notice went up.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// The store writer.
 #[derive(Debug)]
 pub struct Writer {
     follower: Follower,
     store: Box<dyn Store>,
-    progress: Arc<Progress>,
-    stats: Arc<WriterStats>,
+    told: Told,
     at: u64,
 }
 
@@ -53,8 +67,7 @@ impl Writer {
     pub fn new(
         follower: Follower,
         mut store: Box<dyn Store>,
-        progress: Arc<Progress>,
-        stats: Arc<WriterStats>,
+        told: Told,
     ) -> Result<Self, StoreError> {
         let lineage = &follower.shared().lineage;
         let at = match store.position()? {
@@ -73,8 +86,8 @@ impl Writer {
                 at
             }
         };
-        progress.stored(at);
-        Ok(Self { follower, store, progress, stats, at })
+        told.progress.stored(at);
+        Ok(Self { follower, store, told, at })
     }
 
     /// Runs until `stop`; returns the store.
@@ -91,7 +104,13 @@ impl Writer {
                 }
             };
             match self.write(&batch) {
-                Ok(()) => pause.reset(&self.stats),
+                Ok(()) => {
+                    if pause.reset() {
+                        self.told.stats.trouble.store(0, Ordering::Relaxed);
+                        self.refuses(None);
+                        tracing::info!("the store takes data again");
+                    }
+                }
                 Err(error) => {
                     self.trouble(&error, &pause);
                     pause.wait(stop);
@@ -113,10 +132,10 @@ impl Writer {
         let count = blocks.len() as u64;
         let up_to = self.follower.shared().lineage.here(batch.up_to);
         self.store.write(&StoreBatch { up_to, blocks }).map_err(WriteError::Store)?;
-        self.stats.blocks.fetch_add(count, Ordering::Relaxed);
-        self.stats.samples.fetch_add(samples as u64, Ordering::Relaxed);
+        self.told.stats.blocks.fetch_add(count, Ordering::Relaxed);
+        self.told.stats.samples.fetch_add(samples as u64, Ordering::Relaxed);
         self.at = batch.up_to;
-        self.progress.stored(self.at);
+        self.told.progress.stored(self.at);
         Ok(())
     }
 
@@ -141,9 +160,10 @@ impl Writer {
     }
 
     fn trouble(&self, error: &WriteError, pause: &Pause) {
-        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.told.stats.failures.fetch_add(1, Ordering::Relaxed);
         let hold = error.class() == Class::Hold;
-        self.stats.trouble.store(if hold { 2 } else { 1 }, Ordering::Relaxed);
+        self.told.stats.trouble.store(if hold { 2 } else { 1 }, Ordering::Relaxed);
+        self.refuses(hold.then_some(error));
         if !pause.is_first() {
             return;
         }
@@ -152,6 +172,13 @@ impl Writer {
         } else {
             tracing::warn!(error = %chain_of(error), "the store does not take data, trying again");
         }
+    }
+
+    /// Puts up what a person has to mend, or takes it down.
+    fn refuses(&self, error: Option<&WriteError>) {
+        let text = || error.map(|error| chain_of(error)).unwrap_or_default();
+        let now = self.told.clock.now_ms();
+        self.told.live.standing("store_refuses", error.is_some(), now, text);
     }
 }
 
@@ -182,11 +209,9 @@ impl Pause {
         self.0.is_none()
     }
 
-    fn reset(&mut self, stats: &WriterStats) {
-        if self.0.take().is_some() {
-            stats.trouble.store(0, Ordering::Relaxed);
-            tracing::info!("the store takes data again");
-        }
+    /// The failures are over; whether there were any.
+    fn reset(&mut self) -> bool {
+        self.0.take().is_some()
     }
 
     /// Waits, or until the stop.

@@ -35,6 +35,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Topic and MQTT header around a frame.
 const PACKET_OVERHEAD: usize = 1_024;
+/// Longest packet that is read: what MQTT allows. With a smaller bound one long message would end every connection anew,
+/// because the broker sends it again on the next.
+const PACKET_MAX: usize = 268_435_455;
 
 /// Why the broker's options cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +58,7 @@ fn options(broker: &BrokerConfig, suffix: &str, clean: bool) -> Result<MqttOptio
     options.set_keep_alive(broker.keep_alive);
     options.set_clean_session(clean);
     options.set_inflight(INFLIGHT);
-    let packet = FRAME_BYTES_MAX + PACKET_OVERHEAD;
-    options.set_max_packet_size(packet, packet);
+    options.set_max_packet_size(PACKET_MAX, FRAME_BYTES_MAX + PACKET_OVERHEAD);
     if let Some(user) = &broker.user {
         let password = broker.password_file.as_ref().map(read).transpose()?.unwrap_or_default();
         let password = String::from_utf8_lossy(&password).trim_end().to_owned();
@@ -202,7 +204,10 @@ impl Connection<'_> {
             return self.send(ToWorker::Void(ticket));
         };
         self.metrics.received_bytes.inc_by(publish.payload.len() as u64);
-        self.send(ToWorker::Message(Delivery { topic, payload: publish.payload, ticket }))
+        // What is longer than any frame goes on without its bytes: it is no frame either way, and the inbox stays small.
+        let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;
+        let payload = if is_frame { publish.payload } else { Bytes::new() };
+        self.send(ToWorker::Message(Delivery { topic, payload, ticket }))
     }
 
     fn send(&self, message: ToWorker) -> Result<(), Ended> {

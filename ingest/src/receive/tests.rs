@@ -195,6 +195,19 @@ fn only_what_is_authentic_and_of_its_topic_is_looked_at() {
     assert_eq!(receive("g2", &other_block), Outcome::Dropped("gateway_mismatch"));
     assert_eq!(receive("g1", &good), Outcome::Logged);
     assert_eq!(centre.log.records.iter().filter(|r| r.kind == kind::BLOCK).count(), 1);
+    // Each drop is said, about the gateway whose name it bore unless nobody has that name.
+    let told = centre.receiver.committed().notices;
+    let told: Vec<_> =
+        told.iter().map(|n| (n.code, n.gateway.as_ref().map(|g| g.as_str()))).collect();
+    let expected = [
+        ("mac", Some("g2")),
+        ("unknown_gateway", None),
+        ("mac", Some("g1")),
+        ("frame_kind", Some("g1")),
+        ("topic_mismatch", Some("g2")),
+        ("gateway_mismatch", Some("g2")),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

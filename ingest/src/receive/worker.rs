@@ -280,8 +280,10 @@ impl Worker {
         }
         for notice in effects.notices {
             let gateway = notice.gateway.as_ref().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(code = notice.code, gateway, text = %notice.text, "notice");
-            works.live.notice(notice.code, &gateway, &notice.text, now);
+            // Once: whoever can publish at the broker must not be able to fill the disk with log lines.
+            if works.live.notice(notice.code, &gateway, &notice.text, now) {
+                tracing::error!(code = notice.code, gateway, text = %notice.text, "notice");
+            }
         }
         works.metrics.log_position.set(gauge(works.shared.tail.head()));
     }

@@ -4,7 +4,7 @@
 //! problem changes nothing. Reading has no effect; [`State::apply_seed`](crate::state::State::apply_seed) has.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rules::{Fact, FactBody, SiteModel};
 use toml::de::DeTable;
@@ -69,17 +69,22 @@ pub struct SeedFact {
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// The file could not be read.
-    #[error("could not read the registry seed {path}")]
+    #[error("could not read the registry seed {}", path.display())]
     Read {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// The file has problems; all of them are listed.
-    #[error("the registry seed has {} problem(s):\n{}", .0.len(), list(.0))]
-    Problems(Vec<Problem>),
+    #[error("{} has {} problem(s):\n{}", path.display(), problems.len(), list(problems))]
+    Problems {
+        /// The file.
+        path: PathBuf,
+        /// All of them, by line.
+        problems: Vec<Problem>,
+    },
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -95,13 +100,14 @@ impl Seed {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SeedError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+            .map_err(|problems| SeedError::Problems { path: path.to_owned(), problems })
     }
 
     /// Checks a text; key files are found relative to `folder`.
     ///
     /// # Errors
-    /// [`SeedError::Problems`], with every problem at once.
-    pub fn parse(text: &str, folder: &Path) -> Result<Self, SeedError> {
+    /// Every problem, by line.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
         let problems = Problems::new(text);
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
@@ -114,26 +120,9 @@ impl Seed {
                 seed.sites.extend(site::read(table, folder));
             }
             root.finish();
-            seed.check_names(&problems);
         }
         let found = problems.into_sorted();
-        if found.is_empty() { Ok(seed) } else { Err(SeedError::Problems(found)) }
-    }
-
-    /// Ids that must be unique in the whole file.
-    fn check_names(&self, problems: &Problems<'_>) {
-        let mut seen = BTreeMap::new();
-        let sites = self.sites.iter().map(|s| ("site", &s.site.id));
-        let gateways = self.sites.iter().flat_map(|s| &s.gateways).map(|g| ("gateway", &g.name));
-        let facts = self.sites.iter().flat_map(|s| &s.facts).map(|f| ("fact", &f.id));
-        for named in sites.chain(gateways).chain(facts) {
-            let times = seen.entry(named).or_insert(0);
-            *times += 1;
-            if *times == 2 {
-                let message = format!("{} {:?} occurs more than once", named.0, named.1);
-                problems.add(&(0..0), named.0, message);
-            }
-        }
+        if found.is_empty() { Ok(seed) } else { Err(found) }
     }
 }
 

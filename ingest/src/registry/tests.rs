@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rules::FactBody;
 
-use super::seed::{Seed, SeedError};
+use super::seed::Seed;
 use super::*;
 use crate::state::tests::open;
 use crate::state::{Position, State};
@@ -18,7 +18,7 @@ fn example() -> Seed {
 
 fn problems(text: &str) -> Vec<String> {
     match Seed::parse(text, Path::new(".")) {
-        Err(SeedError::Problems(found)) => found.iter().map(ToString::to_string).collect(),
+        Err(found) => found.iter().map(ToString::to_string).collect(),
         other => panic!("expected problems, got {other:?}"),
     }
 }
@@ -109,9 +109,10 @@ valid_from = "2026-03-01 08:00"
 fn broken_toml_and_twins_are_problems() {
     assert!(problems("[[site]\nid = 1")[0].starts_with("line 1"));
     let twice = format!("{EXAMPLE}\n{EXAMPLE}");
-    assert!(
-        problems(&twice).iter().any(|p| p.contains("site \"xgll-fesi\" occurs more than once"))
-    );
+    let id = EXAMPLE.lines().position(|l| l.starts_with("id = \"xgll-fesi\"")).unwrap() + 1;
+    let again = EXAMPLE.lines().count() + 1 + id;
+    let said = format!("line {again}: site[1].id: site \"xgll-fesi\" occurs more than once");
+    assert!(problems(&twice).contains(&said), "{:#?}", problems(&twice));
 }
 
 // A key file's content never shows in a problem.
@@ -120,8 +121,8 @@ fn bad_key_file_is_named_but_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("k"), "not-a-key-5eba").unwrap();
     let text = EXAMPLE.replace("name = \"xgll-gw1\"", "name = \"xgll-gw1\"\nkey_file = \"k\"");
-    let Err(error) = Seed::parse(&text, folder.path()) else { panic!("taken") };
-    let said = error.to_string();
+    let Err(found) = Seed::parse(&text, folder.path()) else { panic!("taken") };
+    let said = found[0].to_string();
     assert!(said.contains("64 hex digits") && !said.contains("5eba"), "{said}");
 }
 

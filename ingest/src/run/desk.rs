@@ -69,7 +69,7 @@ impl Sources for Desk {
         let trouble = match parts.stats.trouble.load(Relaxed) {
             0 => "",
             1 => ": does not take data now, trying again",
-            _ => ": refuses, see the log and mend it",
+            _ => ": refuses; the notices say how to mend it",
         };
         let bytes = u64::try_from(parts.metrics.log_bytes.get()).ok();
         SystemLive {

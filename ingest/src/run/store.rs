@@ -36,8 +36,11 @@ pub(super) fn open(
             let token = std::fs::read_to_string(token_file)
                 .map_err(|source| RunError::Secret { path: token_file.clone(), source })?;
             let token = Secret::new(token.trim().to_owned());
-            let options =
-                InfluxOptions::new(url, org, bucket, token, paths.store.join("influx.position"));
+            let cursor = paths.store.join("influx.position");
+            let options = InfluxOptions {
+                create_bucket: true,
+                ..InfluxOptions::new(url, org, bucket, token, cursor)
+            };
             Ok(Box::new(InfluxStore::open(options, sink).map_err(RunError::Store)?))
         }
         StoreConfig::Discard => Ok(Box::new(Discard::default())),

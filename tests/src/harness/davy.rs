@@ -1,5 +1,6 @@
 //! The product's own programs as children: the centre with its registry and accounts, and gateways.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -215,6 +216,25 @@ impl Centre {
         serde_json::from_str(&text).with_context(|| text)
     }
 
+    /// Its metrics page as name → value; labelled series keep their labels in the name.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        Ok(series_of(&self.client.get(self.url("/metrics")).send().await?.text().await?))
+    }
+
+    /// What its administrator must know now, as code → English words.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub async fn notices(&self) -> Result<BTreeMap<String, String>> {
+        let system = self.get("/system").await?;
+        let notices = system["notices"].as_array().context("notices")?;
+        let text = |n: &Value, key: &str| n[key].as_str().unwrap_or_default().to_owned();
+        Ok(notices.iter().map(|n| (text(n, "code"), text(n, "en"))).collect())
+    }
+
     /// The live stream of events, as the browser gets it.
     ///
     /// # Errors
@@ -340,16 +360,25 @@ impl Gateway {
     ///
     /// # Errors
     /// When it does not answer.
-    pub async fn metrics(&self) -> Result<std::collections::BTreeMap<String, f64>> {
-        let text = reqwest011::get(format!("http://127.0.0.1:{}/metrics", self.status_port))
-            .await?
-            .text()
-            .await?;
-        Ok(text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.rsplit_once(' '))
-            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-            .collect())
+    pub async fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        Ok(series_of(&self.page("/metrics").await?))
     }
+
+    /// A page of its own: `/` for people, `/status.json`, `/metrics`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn page(&self, path: &str) -> Result<String> {
+        let answer =
+            reqwest011::get(format!("http://127.0.0.1:{}{path}", self.status_port)).await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+}
+
+fn series_of(page: &str) -> BTreeMap<String, f64> {
+    page.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
 }

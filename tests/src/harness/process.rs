@@ -136,6 +136,25 @@ impl Drop for Process {
     }
 }
 
+/// How a program of this workspace ended, with all that it printed.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output, then standard error.
+    pub text: String,
+}
+
+/// Runs a program of this workspace to its end.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run_to_end(name: &str, args: &[&str], folder: &Path) -> Result<Ended> {
+    let out = Command::new(workspace_binary(name)?).args(args).current_dir(folder).output()?;
+    let text = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Ended { code: out.status.code(), text: text.concat() })
+}
+
 /// A port of the loopback address that was free a moment ago.
 ///
 /// # Errors

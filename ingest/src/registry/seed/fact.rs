@@ -5,7 +5,7 @@ use rules::fact::{CALIBRATION_MS_MAX, RegState};
 
 use super::SeedFact;
 use super::reader::{At, Table};
-use super::site::{known_device, need_id};
+use super::site::{known_device, need_own_id};
 
 /// Words for the regulatory states.
 const STATES: [(&str, RegState); 8] = [
@@ -21,7 +21,7 @@ const STATES: [(&str, RegState); 8] = [
 
 /// Reads one fact; `None` when a part of it is missing (then problems say so).
 pub(super) fn read(table: Table<'_>, devices: &[String]) -> Option<SeedFact> {
-    let id = need_id(&table, "id");
+    let id = need_own_id(&table, "id", "fact");
     let valid_from = moment(&table, table.need_text("valid_from"));
     let valid_to = moment(&table, table.text("valid_to"));
     let withdrawn = table.flag("withdrawn").is_some_and(|at| at.value);

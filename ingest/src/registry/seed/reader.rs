@@ -31,11 +31,12 @@ impl fmt::Display for Problem {
 pub(crate) struct Problems<'s> {
     source: &'s str,
     found: RefCell<Vec<Problem>>,
+    names: RefCell<BTreeSet<(&'static str, String)>>,
 }
 
 impl<'s> Problems<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
-        Self { source, found: RefCell::new(Vec::new()) }
+        Self { source, found: RefCell::default(), names: RefCell::default() }
     }
 
     pub(crate) fn add(&self, span: &Range<usize>, path: &str, message: impl Into<String>) {
@@ -87,6 +88,13 @@ impl<'a> Table<'a> {
     /// Reports a problem of one value.
     pub(crate) fn problem_at<T>(&self, at: &At<T>, message: impl Into<String>) {
         self.problems.add(&at.span, &at.path, message);
+    }
+
+    /// Reports a name that something of its kind has already in this file.
+    pub(crate) fn once(&self, kind: &'static str, at: &At<String>) {
+        if !self.problems.names.borrow_mut().insert((kind, at.value.clone())) {
+            self.problem_at(at, format!("{kind} {:?} occurs more than once", at.value));
+        }
     }
 
     fn child(&self, key: &str) -> String {

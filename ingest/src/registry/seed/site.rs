@@ -27,7 +27,7 @@ const PERIOD_MS: std::ops::RangeInclusive<i64> = 50..=86_400_000;
 
 /// Reads one site; `None` when it lacks what identifies it (then problems say so).
 pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
-    let id = need_id(&table, "id");
+    let id = need_own_id(&table, "id", "site");
     let name = need_name(&table, "name");
     let uscc = table.need_text("uscc");
     if let Some(Err(error)) = uscc.as_ref().map(|code| uscc::check(&code.value)) {
@@ -81,13 +81,28 @@ fn check_gateways(table: &Table<'_>, devices: &BTreeMap<String, Device>, gateway
 }
 
 /// A text that may be an id.
-pub(super) fn need_id(table: &Table<'_>, key: &'static str) -> Option<String> {
+fn need_id(table: &Table<'_>, key: &'static str) -> Option<String> {
+    need_id_at(table, key).map(|at| at.value)
+}
+
+/// An id that nothing else of its kind has in the whole file.
+pub(super) fn need_own_id(
+    table: &Table<'_>,
+    key: &'static str,
+    kind: &'static str,
+) -> Option<String> {
+    let at = need_id_at(table, key)?;
+    table.once(kind, &at);
+    Some(at.value)
+}
+
+fn need_id_at(table: &Table<'_>, key: &'static str) -> Option<At<String>> {
     let at = table.need_text(key)?;
     if !is_id(&at.value) {
         table.problem_at(&at, "must be 1 to 64 letters, digits, '_' or '-'");
         return None;
     }
-    Some(at.value)
+    Some(at)
 }
 
 /// `name = "…"` or `name_zh` with `name_en`; English may be left out.
@@ -195,7 +210,7 @@ fn rating(name: &str, text: &str) -> Result<Rating, String> {
 }
 
 fn gateway(table: Table<'_>, folder: &Path) -> Option<SeedGateway> {
-    let name = need_id(&table, "name");
+    let name = need_own_id(&table, "name", "gateway");
     let replaces = table.text("replaces").map(|at| at.value);
     let key_file = table.text("key_file");
     let key = key_file.and_then(|at| match read_key(&folder.join(&at.value)) {

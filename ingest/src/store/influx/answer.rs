@@ -86,10 +86,10 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 pub(super) fn denied(status: u16, words: &str, org: &str, bucket: &str) -> StoreError {
     let mend = match status {
         401 | 403 => format!(
-            "give a token that may read and write bucket {bucket:?} (influx auth create --org {org:?} --read-buckets --write-buckets)"
+            "put a token that may read and write bucket {bucket:?} into the file that [store] token_file names (influx auth create --org {org:?} --read-buckets --write-buckets) and restart davy-ingest"
         ),
         404 => format!(
-            "check the names: organisation {org:?}, bucket {bucket:?} (influx bucket list --org {org:?}), or let davy-ingest create the bucket"
+            "check [store] org = {org:?} and bucket = {bucket:?} (influx org list, influx bucket list) and restart davy-ingest"
         ),
         300..=399 => "give the address that the redirect points to".to_owned(),
         _ => "check that the address is that of an InfluxDB 2".to_owned(),

@@ -48,7 +48,19 @@ pub(super) async fn check(client: &Client, options: &InfluxOptions) -> Result<()
             ),
         ));
     }
-    create(client, options).await
+    create(client, options).await.map_err(|error| match error {
+        StoreError::Refused { reason, .. } => refused(
+            format!(
+                "organisation {:?} has no bucket {:?}, and it cannot be created with this token: {reason}",
+                options.org, options.bucket
+            ),
+            format!(
+                "create it (influx bucket create --org {:?} --name {:?}) or check the names in [store]",
+                options.org, options.bucket
+            ),
+        ),
+        other => other,
+    })
 }
 
 async fn find(client: &Client, options: &InfluxOptions) -> Result<Option<Bucket>, StoreError> {

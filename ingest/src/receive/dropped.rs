@@ -1,0 +1,38 @@
+//! What people are told of a message that was dropped: under whose name it came, what is wrong, how to mend it.
+//!
+//! Anybody who may publish at the broker can make such messages, so their notices are bounded: one a code and a
+//! provisioned gateway, one for all names that are not provisioned.
+
+use wire::GatewayName;
+
+use super::Notice;
+
+/// The notice of a drop; `None` where the drop has said it already.
+pub(super) fn notice(code: &'static str, gateway: &GatewayName) -> Option<Notice> {
+    let (about, text) = match code {
+        "unknown_gateway" => (
+            None,
+            format!(
+                "messages come under the name {gateway}, which has no key here; run `davy-ingest gateway add {gateway} --site SITE`, or mend the name in that gateway's configuration"
+            ),
+        ),
+        "mac" => (
+            Some(gateway),
+            "messages under this name are not signed with its key: copy the key that `davy-ingest gateway add` printed into the gateway's configuration (--rekey makes a new one); if it is right there, somebody forges them: see the broker's access list".to_owned(),
+        ),
+        "frame_length" => (
+            Some(gateway),
+            "messages under this name are too short or too long for a frame: something else publishes on its topics; see the broker's access list".to_owned(),
+        ),
+        "topic_mismatch" | "gateway_mismatch" => (
+            Some(gateway),
+            "messages signed with this gateway's key name another gateway: a copied configuration or a stolen key; give each gateway a key of its own with `davy-ingest gateway add NAME --site SITE --rekey`".to_owned(),
+        ),
+        "frame_version" | "frame_kind" | "malformed" | "manifest_malformed" => (
+            Some(gateway),
+            format!("messages signed with this gateway's key cannot be read ({code}): run the same version of davy-gateway as here"),
+        ),
+        _ => return None,
+    };
+    Some(Notice { code, gateway: about.cloned(), text })
+}
