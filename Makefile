@@ -4,6 +4,9 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
+# Rounds of `make faults`.
+N ?= 5
+
 .PHONY: help demo test check bench faults console servers
 
 CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
@@ -11,7 +14,7 @@ CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/inde
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
-demo: dashboards/dist/index.html ## a simulated prefecture, two gateways, a broker, the centre and its console
+demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a broker, the centre and its console
 	@echo "building Davy (the first time takes minutes) …"
 	cargo build --release -p gateway -p ingest
 	cargo build --release -p tests --features demo --bin davy-demo
@@ -36,10 +39,10 @@ bench: servers ## throughput, latency and bytes a sample, beside Telegraf and In
 	cargo build --release -p gateway -p ingest && \
 	cargo run --release -p tests --bin davy-bench
 
-faults: servers ## kill each part under load, cut the link (minutes; not part of make test yet)
+faults: servers ## kill each part N times under load, cut the link; one round of it is in make test
 	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
 	cargo build -p gateway -p ingest && \
-	cargo test -p tests --test faults -- --nocapture
+	DAVY_FAULT_ROUNDS=$(N) cargo test -p tests --test faults -- --nocapture
 
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 

@@ -59,7 +59,7 @@ pub const ORDER_STORY: &str = "dq-yangla";
 /// Where gas rises past two limits.
 pub const GAS_STORY: &str = "xg-ranqi";
 /// Whose gateway loses its link.
-pub const LINK_STORY: &str = "xg-guitie";
+pub const LINK_STORY: &str = "xg-youku";
 
 /// The plants.
 pub const PLANTS: [Plant; 12] = [
@@ -72,7 +72,7 @@ pub const PLANTS: [Plant; 12] = [
         Kind::Hazchem,
     ),
     plant(
-        LINK_STORY,
+        "xg-guitie",
         "建塘硅铁厂",
         "Jiantang ferrosilicon works",
         SHANGRILA,
@@ -96,7 +96,7 @@ pub const PLANTS: [Plant; 12] = [
         Kind::Dust,
     ),
     plant(
-        "xg-youku",
+        LINK_STORY,
         "虎跳峡油库",
         "Hutiaoxia oil depot",
         SHANGRILA,

@@ -25,7 +25,7 @@ const PERIOD_MS: i64 = 500;
 /// What a SIGKILL of the gateway may cost: the replies since its last commit (`flush_ms` 100, and the commit itself).
 const KILL_COST_MS: i64 = 1000;
 /// More rows than the test can play: the device never ends.
-const ROWS: usize = 3000;
+const ROWS: usize = 20_000;
 /// How long the link is cut, and how long the database stands still.
 const CUT: Duration = Duration::from_secs(60);
 
@@ -161,7 +161,7 @@ impl World {
 async fn kills_and_a_link_cut_lose_nothing_and_double_nothing() {
     let mut world = World::start().await;
     world.flows().await;
-    for _ in 0..2 {
+    for _ in 0..rounds() {
         world.kills.push(now_ms());
         world.gateway.kill();
         world.gateway.start().expect("the gateway");
@@ -316,6 +316,14 @@ async fn evaluated(world: &World) {
         }
     })
     .await;
+}
+
+/// Rounds of kills: one in `make test`, `make faults N=100` for more.
+fn rounds() -> usize {
+    match std::env::var("DAVY_FAULT_ROUNDS") {
+        Ok(text) => text.parse().expect("DAVY_FAULT_ROUNDS is a number"),
+        Err(_) => 1,
+    }
 }
 
 fn registry() -> String {

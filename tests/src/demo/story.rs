@@ -19,6 +19,10 @@ pub fn overrides(site: &str) -> &'static str {
              document = \"示例应急令〔2026〕1号\"\nbase_kw = 85\nvalid_from = \"2026-01-01T08:00:00+08:00\"\n\n"
         }
         DUST_STORY => "[[site.override]]\nrule = \"R15\"\nparameter = \"on\"\nvalue = 15\n\n",
+        LINK_STORY => {
+            "[[site.override]]\nrule = \"R41g\"\nparameter = \"silence\"\nvalue = 60\n\n\
+             [[site.override]]\nrule = \"R41g\"\nparameter = \"silence_long\"\nvalue = 70\n\n"
+        }
         _ => "",
     }
 }
@@ -54,8 +58,8 @@ const SCENES: [Scene; 9] = [
     },
     Scene {
         at_s: 60,
-        zh: "建塘硅铁厂网关断网",
-        en: "the ferrosilicon works' gateway loses its link",
+        zh: "虎跳峡油库网关断网",
+        en: "the oil depot's gateway loses its link",
         act: Act::Cut(true),
     },
     Scene {

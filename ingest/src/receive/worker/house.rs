@@ -13,6 +13,9 @@ use crate::metrics::gauge;
 const HOUSE_MS: i64 = 5_000;
 /// Transactions of one eviction per round: appends never wait for more than one.
 const EVICTIONS_MAX: usize = 16;
+/// Up to this share of its bound, and of a gateway's quota, the log keeps what nobody needs any more, percent: a new
+/// version of the rules is rebuilt from it, and the verdict journal is held against it.
+const RETAINED_PERCENT: u64 = 50;
 /// Held blocks given up in one round.
 const LOST_MAX: usize = 64;
 
@@ -129,6 +132,9 @@ impl Worker {
         keep.dedup();
         let upto = self.works.progress.evictable();
         for _ in 0..EVICTIONS_MAX {
+            if !self.is_pressed()? {
+                return Ok(());
+            }
             match self.works.log.evict(upto, &keep) {
                 Ok(evicted) if evicted.more => {}
                 Ok(_) => return Ok(()),
@@ -139,7 +145,19 @@ impl Worker {
                 }
             }
         }
+        // There is more: the next round comes at once, so that eviction keeps pace with any rate of arrival.
+        self.housed_at = 0;
         Ok(())
+    }
+
+    /// Whether the log must make room: for all, for one gateway, or because its disk is full.
+    fn is_pressed(&self) -> Result<bool, spool::Error> {
+        let log = &self.works.log;
+        let (used, bound) = log.size()?;
+        let quota = self.works.gateway_quota / 100 * RETAINED_PERCENT;
+        Ok(used >= bound / 100 * RETAINED_PERCENT
+            || self.works.failing.load(Ordering::Relaxed)
+            || log.gateways().any(|name| log.usage(name).bytes >= quota))
     }
 
     fn count(&mut self, now: i64) {
