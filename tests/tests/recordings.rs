@@ -43,16 +43,22 @@ async fn recordings_arrive_whole_in_the_embedded_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recordings_arrive_whole_in_influxdb() {
     let influx = Influx::start().await.expect("influxd");
-    play(Store::from(&influx)).await;
-    // What the product's own query answers was compared in `play`; here the database is asked without the product.
-    let rows = influx
-        .query("from(bucket:\"readings\") |> range(start:0) |> filter(fn:(r)=> r.device == \"steel-1\" and r._field == \"p_total\") |> count()")
-        .await
-        .expect("a count");
-    assert_eq!(rows[0]["_value"], ROWS.to_string(), "one point a row of the steel recording");
+    let (given, failed) = play(Store::from(&influx)).await;
+    // What the product's own query answers was compared in `play`; here the database is asked without the product: it
+    // holds as many numbers as answers were given, whatever series they are in, and a mark for each failed read.
+    for (wanted, fields) in [(given, "!~"), (failed, "=~")] {
+        let flux = format!(
+            "from(bucket:\"readings\") |> range(start:0) |> filter(fn:(r)=> r._field {fields} /_q$/) |> group() |> count()"
+        );
+        let rows = influx.query(&flux).await.expect("a count");
+        let found = rows.first().map_or("0", |row| row["_value"].as_str());
+        assert_eq!(found, wanted.to_string(), "points whose field {fields} /_q$/");
+    }
 }
 
-async fn play(store: Store) {
+/// Plays the parts through the whole way and compares; gives how many values were answered, and how many were asked for
+/// in vain after a recording's end.
+async fn play(store: Store) -> (usize, usize) {
     let folder = TempDir::new().expect("a folder");
     let broker = Mosquitto::start().await.expect("mosquitto");
     let broker_address = format!("127.0.0.1:{}", broker.port);
@@ -126,9 +132,24 @@ async fn play(store: Store) {
         let stored = centre.samples("replay", device, quantity).await.expect("samples");
         compare(device, quantity, expected, &stored);
     }
-    report(&given, &gateway.metrics().await.expect("metrics"));
+    wait_for("every sample to be acked", Duration::from_secs(30), || async {
+        let metrics = gateway.metrics().await.map_err(|e| format!("{e:#}"))?;
+        match place(&metrics, "backlog") {
+            0.0 => Ok(()),
+            left => Err(format!("{left} samples are not acked")),
+        }
+    })
+    .await;
+    let failed = report(&given, &gateway.metrics().await.expect("metrics"));
     gateway.stop().await.expect("an orderly end");
     centre.stop().await.expect("an orderly end");
+    (given.len(), failed)
+}
+
+/// Samples of the gateway that are in one of the four places.
+fn place(metrics: &BTreeMap<String, f64>, place: &str) -> f64 {
+    let wanted = format!("davy_gateway_samples{{place=\"{place}\"}}");
+    *metrics.get(&wanted).unwrap_or_else(|| panic!("no {wanted} in {metrics:?}"))
 }
 
 type Series<'a> = BTreeMap<(&'static str, &'static str), Vec<&'a Given>>;
@@ -165,16 +186,26 @@ fn compare(device: &str, quantity: &str, expected: &[&Given], stored: &[(i64, f6
     }
 }
 
-fn report(given: &[Given], metrics: &BTreeMap<String, f64>) {
-    println!("answers given: {} values", given.len());
-    for (name, value) in metrics {
-        if ["polled", "stored", "quarantined", "declared", "backlog"]
-            .iter()
-            .any(|w| name.contains(w))
-        {
-            println!("{name} = {value}");
-        }
-    }
+/// Prints the account and gives how many polled samples are failed reads.
+fn report(given: &[Given], metrics: &BTreeMap<String, f64>) -> usize {
+    let polled = metrics
+        .iter()
+        .find(|(name, _)| name.starts_with("davy_gateway_polled_samples"))
+        .map(|(_, polled)| *polled)
+        .expect("a counter of polled samples");
+    let [stored, quarantined, declared, backlog] =
+        ["stored", "quarantined", "declared", "backlog"].map(|name| place(metrics, name));
+    println!(
+        "answers given: {} values; polled {polled} = stored {stored} + quarantined {quarantined} + declared {declared} + backlog {backlog}",
+        given.len()
+    );
+    assert_eq!(
+        polled,
+        stored + quarantined + declared + backlog,
+        "every polled sample has one place"
+    );
+    assert!(polled >= given.len() as f64, "polled against answers given");
+    assert_eq!(quarantined + declared, 0.0, "nothing was refused or lost");
     let mut named = Vec::new();
     for (_, source, _) in PARTS {
         if !named.contains(&source.path) {
@@ -186,6 +217,7 @@ fn report(given: &[Given], metrics: &BTreeMap<String, f64>) {
             );
         }
     }
+    (polled as usize).saturating_sub(given.len())
 }
 
 fn registry() -> String {
