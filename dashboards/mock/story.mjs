@@ -21,8 +21,7 @@ export function begin(world) {
   const demand = world.raise('R05', 'cu-2', 'in-1', 'p_total', { severity: 3, value: 2630, limit: 2500, ageMs: 95 * MINUTE, delayMs: 900_000 });
   const level = world.raise('R24', 'chem-3', 'tk-301', 'level_pct', { severity: 3, value: 86.2, limit: 85, ageMs: 22 * MINUTE, delayMs: 5000 });
   world.raise('R18', 'cem-6', 'bag-2', 'dp', { severity: 3, value: 1540, limit: 1500, ageMs: 8 * MINUTE, delayMs: 180_000 });
-  world.raise('R05', 'cem-6', 'in-1', 'p_total', { severity: 4, value: 3310, limit: 3250, ageMs: 180 * MINUTE, delayMs: 900_000, acked: true,
-    page: 'silent' });
+  world.raise('R05', 'cem-6', 'in-1', 'p_total', { severity: 4, value: 3310, limit: 3250, ageMs: 180 * MINUTE, delayMs: 900_000, page: 'silent' });
   const gas = world.raise('R21', 'chem-3', 'gd-05', 'gas_lel', { severity: 2, value: 27.4, limit: 25, ageMs: 34 * MINUTE, delayMs: 3000,
     source_level: '一级', page: 'recovered' });
   const second = world.users.get('second');

@@ -145,7 +145,7 @@ export class World {
     const alarm = {
       id, occurrence: 1, version: 1, rule, rule_version: info.version, name_zh: info.name_zh, name_en: info.name_en,
       site, site_name: plant.name, county: plant.county, county_name: plant.county_name, device, scope: `${site}/${device}`,
-      severity, source_level: null, active: true, acked: false, latched: false, since, raised_at, cleared_at: null,
+      severity, source_level: null, active: true, acked: severity === 4, needs_ack: severity !== 4, latched: false, since, raised_at, cleared_at: null,
       recorded_at: raised_at + 420, ack: null, value, limit, unit, quantity, delay_ms: delayMs, overridden: [],
       why_zh: said === null ? `${name} 自 ${clock} 起 ${info.name_zh}, 持续 ${delayMs / 1000} 秒, 无有效数据。`
         : `${name} ${point?.name_zh ?? ''} ${clock} 起 ${said}, 越过限值 ${limit} ${unit}, 持续 ${delayMs / 1000} 秒 (要求 ≥ ${delayMs / 1000} 秒), 质量良好。`,

@@ -53,7 +53,10 @@ export interface Alarm {
   severity: Severity;
   source_level: string | null;
   active: boolean;
+  /** Signed, or nobody has to sign it: see `needs_ack`. */
   acked: boolean;
+  /** False for blue that was never worse: listed and counted, not signed. */
+  needs_ack: boolean;
   latched: boolean;
   /** When the condition became true; `raised_at` is when its delay had run out. */
   since: Millis;

@@ -24,8 +24,8 @@ async fn alarm_is_listed_shown_and_explained() {
         (&json!(26.5), &json!(25.0), &json!("%LEL"))
     );
     assert_eq!(
-        (&alarm["active"], &alarm["acked"], &alarm["page"]),
-        (&json!(true), &json!(false), &json!("paged"))
+        (&alarm["active"], &alarm["acked"], &alarm["needs_ack"], &alarm["page"]),
+        (&json!(true), &json!(false), &json!(true), &json!("paged"))
     );
     assert_eq!(alarm["overridden"][0]["param"], "low");
     assert!(alarm["why_zh"].as_str().unwrap().contains("26.5"), "{}", alarm["why_zh"]);

@@ -32,7 +32,10 @@ pub(in crate::api) struct Alarm {
     severity: i32,
     source_level: Option<String>,
     active: bool,
+    /// Signed, or nobody has to sign it: see `needs_ack`.
     acked: bool,
+    /// False for 蓝 that was never worse: 无需签收.
+    needs_ack: bool,
     latched: bool,
     /// Event time at which the condition began, ms UTC.
     since: i64,
@@ -161,6 +164,7 @@ pub(in crate::api) fn view(
         source_level: occurrence.source_level.clone(),
         active: occurrence.active,
         acked: occurrence.acked,
+        needs_ack: occurrence.needs_ack,
         latched: occurrence.latched,
         since: occurrence.since,
         raised_at: occurrence.raised_at,
