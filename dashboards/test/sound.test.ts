@@ -18,6 +18,13 @@ test('a new occurrence and a higher level call anew, a changed value does not', 
   expect(freshLevel([{ ...held, occurrence: 2 }], heard)).toBe(2);
 });
 
+test('what was listed in silence and pages now calls, at the same level', () => {
+  const silent = makeAlarm({ severity: 2, page: 'silent' });
+  const heard = new Set([callKey(silent)]);
+  expect(freshLevel([silent], heard)).toBeNull();
+  expect(freshLevel([{ ...silent, page: 'paged', version: 2 }], heard)).toBe(2);
+});
+
 test('the four tones differ, red repeats fastest and is over before it repeats', () => {
   const tones = Object.values(LEVEL_TONES);
   expect(new Set(tones.map((tone) => JSON.stringify(tone.notes))).size).toBe(4);

@@ -16,10 +16,11 @@ export function waitingLevel(alarms: readonly Alarm[]): Severity | null {
 }
 
 /**
- * What identifies one call for attention: a new occurrence or a risen level sounds anew, a changed value does not.
+ * What identifies one call for attention: a new occurrence, a risen level, or one that was silent and pages now sounds
+ * anew, a changed value does not.
  */
 export function callKey(alarm: Alarm): string {
-  return `${alarm.id}:${alarm.occurrence}:${alarm.severity}`;
+  return `${alarm.id}:${alarm.occurrence}:${alarm.severity}:${sounds(alarm) ? 'sounds' : 'silent'}`;
 }
 
 /** The worst of the alarms that call and have not been heard yet. */
