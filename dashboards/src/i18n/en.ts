@@ -117,7 +117,7 @@ export const en: Dictionary = {
     clearFilter: 'Clear filter',
     hidden: (count) => `Filtered, ${count} hidden`,
     hiddenRed: (count) => `red ${count}`,
-    pill: (count) => plural(count, 'new alarm', 'new alarms'),
+    pill: (count) => plural(count, 'new or changed alarm', 'new or changed alarms'),
     pillHint: 'The list is frozen; click for the newest',
     columns: {
       level: 'Lv', state: 'State', raised: 'Raised', age: 'Age', where: 'Site / point', rule: 'Reason',

@@ -117,7 +117,7 @@ export const zh = {
     clearFilter: '清除筛选',
     hidden: (count: number) => `已筛选, 隐藏 ${count} 条`,
     hiddenRed: (count: number) => `红 ${count}`,
-    pill: (count: number) => `${count} 条新报警`,
+    pill: (count: number) => `${count} 条新报警或变化`,
     pillHint: '列表已冻结, 点此回到最新',
     columns: {
       level: '级', state: '状态', raised: '发生', age: '已', where: '站点 / 测点', rule: '原因', value: '值 / 限',
