@@ -27,6 +27,10 @@ class DutyList {
   readonly fresh: readonly Alarm[] = $derived(this.#arranged.fresh);
   readonly frozen: boolean = $derived(this.#held !== null);
 
+  constructor() {
+    alarms.kept = () => new Set([...(this.#held ?? []).map((row) => row.id), this.selectedId ?? '']);
+  }
+
   setFilter(change: Partial<Filter>): void {
     const query = queryFromFilter({ ...this.filter, ...change });
     if (this.selectedId !== null) query.set('alarm', this.selectedId);
