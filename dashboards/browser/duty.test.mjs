@@ -131,6 +131,28 @@ test('a hundred insertions move neither scroll nor selection; news is counted in
   assert.equal(await page.getAttribute('[data-drawer]', 'data-drawer'), chosen);
 });
 
+test('sites cannot be read: alarms are signed all the same, and no device is called online', async () => {
+  desk.mock.faults.noSites = true;
+  try {
+    const alarm = desk.world.raise('R24', 'chem-3', 'tk-301', 'level_pct', { severity: 2, value: 93, limit: 90 });
+    await page.goto(`${desk.mock.url}/duty?alarm=${alarm.id}`);
+    await page.waitForSelector('[data-link=live]');
+    await page.waitForSelector('.side [data-panel=error]');
+    await page.waitForSelector('button.sign:not(:disabled)');
+    await page.keyboard.press('a');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-ack=signed]');
+    desk.mock.faults.noSites = false;
+    await page.waitForSelector('[data-county]');
+    desk.mock.faults.noSites = true;
+    desk.world.tell('gateway', {});
+    await page.waitForSelector('[data-sites=failed]');
+    assert.equal(await page.locator('[data-online=true]').count(), 0);
+  } finally {
+    desk.mock.faults.noSites = false;
+  }
+});
+
 test('nothing broke the content policy, left the origin or threw', () => {
   assert.deepEqual(desk.complaints, []);
 });

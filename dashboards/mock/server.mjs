@@ -58,6 +58,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     /** Somebody is faster: the next acknowledgement meets a signed alarm. */ ackBeaten: false,
     /** The next acknowledgement is carried out but its answer is lost. */ ackSilent: false,
     /** Snapshots fail with 500. */ broken: false,
+    /** Sites fail with 500. */ noSites: false,
     /** Sites are answered in a shape that nobody promised. */ garbled: false,
   };
   const streams = new Set();
@@ -95,6 +96,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     if (route === 'GET /stream') return openStream(world, request, response, url, hbMs, streams);
     if (route === 'GET /alarms') return answer(response, 200, { revision: world.revision, alarms: listed(world, url.searchParams) });
     if (route === 'GET /sites') {
+      if (faults.noSites) return refuse(response, 500, 'mock_no_sites');
       const sites = world.sites();
       return answer(response, 200, { sites: faults.garbled ? sites.map((site) => ({ ...site, devices: null })) : sites });
     }

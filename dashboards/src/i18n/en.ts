@@ -38,6 +38,8 @@ export const en: Dictionary = {
     attempt: (count) => `reconnecting (try ${count})`,
     retry: 'Retry now',
     catchingUp: 'Connection is back, fetching what happened meanwhile',
+    actionsWait: 'Reading the alarm list: no actions before it is here',
+    sitesFailed: 'Sites could not be read: the state of devices is unknown. Alarms and acknowledging work.',
     actionsOff: 'Connection lost: actions are off. Act by telephone and keep a note',
   },
   sound: {

@@ -37,6 +37,8 @@ export const zh = {
     attempt: (count: number) => `正在重连 (第 ${count} 次)`,
     retry: '立即重试',
     catchingUp: '连接已恢复, 正在补齐中断期间的报警',
+    actionsWait: '正在读取报警列表, 读到之前不能操作',
+    sitesFailed: '站点信息读取失败, 设备状态不明; 报警与签收不受影响',
     actionsOff: '连接中断, 不能操作; 请电话处理并记录',
   },
   sound: {

@@ -106,13 +106,12 @@ class Feed {
   async #loadAll(): Promise<void> {
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
-    try {
-      await Promise.all([alarms.load(), sites.load(), values.load()]);
-      if (this.#subscription !== null) link.setSynced(true);
-    } catch {
-      // Each store keeps its own error for its page; the link stays unsynced until a fetch succeeds.
-      if (this.#subscription === null) return;
-      link.setSynced(false);
+    // Each store keeps its own error for its page. Signing and "no alarms" hang on the alarms alone: a list of sites that
+    // cannot be read must not stop anybody from signing.
+    const [alarmsDone, sitesDone] = await Promise.allSettled([alarms.load(), sites.load(), values.load()]);
+    if (this.#subscription === null) return;
+    link.setSynced(alarmsDone.status === 'fulfilled');
+    if (alarmsDone.status === 'rejected' || sitesDone.status === 'rejected') {
       this.#retry = window.setTimeout(() => void this.#load(), RETRY_MS);
     }
   }
