@@ -128,7 +128,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     const detail = world.detail(decodeURIComponent(rawId));
     if (detail === null) return refuse(response, 404, 'not_found');
     if (method === 'GET') return answer(response, 200, part === '/why' ? { zh: detail.why_zh, en: detail.why_en, re_evaluated: true } : detail);
-    return part === '/reset' ? answer(response, 200, world.change(detail.id, { latched: false }, { kind: 'reset', by: user.display }))
+    return part === '/reset' ? answer(response, 200, world.change(detail.id, { latched: false }, { kind: 'reset', by: user.name }))
       : acknowledge(request, response, detail.id, user);
   }
 

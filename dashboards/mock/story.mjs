@@ -11,10 +11,10 @@ export function begin(world) {
   world.outage('si-1', 'ef1-tr', 'gap', now - 37 * MINUTE, now - 33 * MINUTE);
   world.outage('si-1', 'ef1-tr', 'bad', now - 25 * MINUTE, now - 23.5 * MINUTE);
   const oil = world.raise('R26', 'si-1', 'ef1-tr', 't_x', { severity: 1, value: 76.3, limit: 75, ...hot, source_level: '高高报',
-    overridden: [{ param: 'HH', default: 80, value: 75 }],
+    overridden: [{ param: 'HH', label_zh: '高高限', label_en: 'High-high limit', unit: '°C', default: 80, value: 75 }],
     why_zh: '1#电炉变压器油温 76.3 °C, 高于高高限 75 °C, 持续 60 秒 (要求 ≥ 60 秒), 质量良好; 同期循环水压力 0.08 MPa, 低于 0.15 MPa, 疑似冷却失效。',
     why_en: 'Transformer 1 oil temperature 76.3 °C, above the high-high limit of 75 °C, for 60 s (required ≥ 60 s), quality good; circulating water pressure was 0.08 MPa, below 0.15 MPa: cooling has probably failed.' });
-  world.alarms.get(oil.id).history.push({ at: now - 11 * MINUTE, event_time: null, kind: 'comment', by: '王工', comment: '中控室电话占线, 已再拨' });
+  world.alarms.get(oil.id).history.push({ at: now - 11 * MINUTE, event_time: null, kind: 'comment', by: 'second', comment: '中控室电话占线, 已再拨' });
   world.raise('R27', 'si-1', 'cw-1', 'pressure', { severity: 2, value: 0.08, limit: 0.15, ageMs: 29 * MINUTE, delayMs: 10_000 });
   const nh3 = world.raise('R43', 'cold-5', 'nh3-1', 'gas_ppm', { severity: 3, value: null, limit: null, ageMs: 42 * MINUTE, delayMs: 300_000 });
   const dust = world.raise('R15', 'cem-6', 'bag-2', 'i_a', { severity: 2, value: 3.1, limit: 5.4, ageMs: 71 * MINUTE });

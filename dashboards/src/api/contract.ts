@@ -32,6 +32,9 @@ export interface Acknowledgement {
 /** A rule parameter that this site or device does not take from the rule's default. */
 export interface Override {
   param: string;
+  label_zh: string;
+  label_en: string;
+  unit: string;
   default: number | string | null;
   value: number | string | null;
 }
@@ -58,9 +61,12 @@ export interface Alarm {
   /** False for blue that was never worse: listed and counted, not signed. */
   needs_ack: boolean;
   latched: boolean;
-  /** When the condition became true; `raised_at` is when its delay had run out. */
+  /** When the condition of its first level became true; `raised_at` is when that level's delay had run out. */
   since: Millis;
   raised_at: Millis;
+  /** The same of its present level: value, limit and reason are of that judgement. */
+  level_since: Millis;
+  level_at: Millis;
   cleared_at: Millis | null;
   recorded_at: Millis;
   ack: Acknowledgement | null;
@@ -78,7 +84,8 @@ export interface Alarm {
   consequence_en: string;
   action_zh: string[];
   action_en: string[];
-  source_clause: string;
+  source_clause_zh: string;
+  source_clause_en: string;
   quality_note: string | null;
 }
 
@@ -109,13 +116,29 @@ export interface HistoryEntry {
   at: Millis;
   event_time: Millis | null;
   kind: string;
+  /** User name; null for the engine. `by_name` is how the person is known. */
   by: string | null;
+  by_name: string | null;
   comment: string | null;
 }
 
 export interface AlarmDetail extends Alarm {
   evidence: Evidence | null;
   history: HistoryEntry[];
+  /** Raises of the same alarm before this one, newest first. */
+  earlier: EarlierOccurrence[];
+}
+
+export interface EarlierOccurrence {
+  id: string;
+  occurrence: number;
+  /** The worst it had. */
+  severity: Severity;
+  raised_at: Millis;
+  cleared_at: Millis | null;
+  acked: boolean;
+  needs_ack: boolean;
+  by_name: string | null;
 }
 
 export interface AlarmList {
@@ -201,7 +224,7 @@ export interface RuleState {
   until: Millis | null;
   /** `clearing`: the delay leads to a clear, not to an alarm. */
   pending: { since: Millis; for_ms: Millis; of_ms: Millis; clearing?: boolean } | null;
-  overridden: (Override | string)[];
+  overridden: string[];
   name_zh?: string;
   name_en?: string;
   why?: string | null;

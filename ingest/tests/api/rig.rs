@@ -224,7 +224,12 @@ impl Rig {
 
     /// Raises an alarm as the evaluator would, and tells the streams.
     pub(crate) async fn raise(&self, site: &str, t: i64) -> AlarmChange {
-        let transition = transition(site, t);
+        self.judge(transition(site, t)).await
+    }
+
+    /// Lets the evaluator decide, and tells the streams.
+    pub(crate) async fn judge(&self, transition: rules::Transition) -> AlarmChange {
+        let t = transition.t;
         let turn = DutyEvent::Turn {
             sample_at: t,
             decided_at: t,
@@ -305,7 +310,7 @@ pub(crate) async fn api_key(rig: &Rig, role: Role, site: Option<&str>) -> String
 }
 
 /// A gas alarm, with evidence that judges again to the same.
-fn transition(site: &str, t: i64) -> rules::Transition {
+pub(crate) fn transition(site: &str, t: i64) -> rules::Transition {
     let text = TRANSITION.replace("SITE", site).replace("9999", &t.to_string());
     serde_json::from_str(&text).unwrap()
 }
