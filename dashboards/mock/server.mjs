@@ -105,7 +105,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     if (route === 'GET /gateways') return answer(response, 200, { gateways: world.gateways() });
     if (route === 'GET /users') return answer(response, 200, { users: [...world.users.values()].map(({ name, display, role }) => ({ name, display, role })) });
     if (route === 'GET /system') {
-      return answer(response, 200, { version: '0.1.0', store: 'embedded', log: { bytes: 73_400_320, position: 918_273, evaluator_lag: 0, store_lag: 2 },
+      return answer(response, 200, { version: '0.1.0', store: 'embedded', store_state: 'well', log: { bytes: 73_400_320, position: 918_273, evaluator_lag: 0, store_lag: 2 },
         notices: world.notices });
     }
     if (route === 'GET /series') {

@@ -31,8 +31,8 @@ export function begin(world) {
   world.clear(gas.id);
   world.clear(level.id);
   world.notices = [
-    { code: 'gateway_silent', zh: '网关 gw-21 47 分钟无心跳', en: 'Gateway gw-21 has been silent for 47 minutes', since: now - 47 * MINUTE },
-    { code: 'clock_holdover', zh: '网关 gw-22 时钟守时, 未与标准时间同步', en: 'Gateway gw-22 runs on holdover', since: now - 6 * 60 * MINUTE },
+    { code: 'gateway_silent', level: 'warning', zh: '网关 gw-21 47 分钟无心跳', en: 'Gateway gw-21 has been silent for 47 minutes', since: now - 47 * MINUTE },
+    { code: 'clock_holdover', level: 'warning', zh: '网关 gw-22 时钟守时, 未与标准时间同步', en: 'Gateway gw-22 runs on holdover', since: now - 6 * 60 * MINUTE },
   ];
 }
 

@@ -52,6 +52,13 @@ export class World {
     for (const listen of this.listeners) listen({ id: withId ? this.revision : null, event, body });
   }
 
+  /** Puts a notice up, or takes it down, as the server does when alarms stop coming. */
+  stop(code, zh, en) {
+    this.notices = this.notices.filter((notice) => notice.code !== code);
+    if (zh !== undefined) this.notices = [{ code, level: 'alarms_stopped', zh, en, since: this.now() }, ...this.notices];
+    this.tell('gateway', {});
+  }
+
   plant(site) {
     return PLANTS.find((each) => each.id === site);
   }
@@ -223,7 +230,7 @@ export class World {
       return { id: plant.id, name: plant.name, county: plant.county, county_name: plant.county_name, sectors: plant.sectors,
         devices: plant.devices.map((each) => each.info), zone: 'Asia/Shanghai', contacts: plant.contacts,
         worst: own.reduce((worst, alarm) => (worst === 0 ? alarm.severity : Math.min(worst, alarm.severity)), 0),
-        active: own.length, completeness: plant.completeness };
+        active: own.length, expected: plant.devices.reduce((sum, each) => sum + each.info.points.length, 0), completeness: plant.completeness };
     });
   }
 

@@ -178,6 +178,8 @@ export interface Site {
   devices: Device[];
   worst: Severity | 0;
   active: number;
+  /** Series expected at a rhythm, and the share of them that keeps it; null where nothing is expected. */
+  expected: number;
   completeness: number | null;
   zone?: string;
   contacts?: Contact[];
@@ -258,8 +260,12 @@ export interface NewGateway {
   snippet: string;
 }
 
+/** `alarms_stopped`: while it stands alarms do not come, or not in time. */
+export type NoticeLevel = 'alarms_stopped' | 'warning';
+
 export interface Notice {
   code: string;
+  level: NoticeLevel;
   zh: string;
   en: string;
   since: Millis;
@@ -267,7 +273,8 @@ export interface Notice {
 
 export interface SystemState {
   version: string;
-  store: string | Record<string, unknown>;
+  store: string;
+  store_state: 'well' | 'retrying' | 'refusing';
   log: {
     bytes: number | null;
     position: number | string | null;

@@ -42,6 +42,11 @@ export const en: Dictionary = {
     sitesFailed: 'Sites could not be read: the state of devices is unknown. Alarms and acknowledging work.',
     actionsOff: 'Connection lost: actions are off. Act by telephone and keep a note',
   },
+  stopped: {
+    since: (at, age) => `since ${at}, for ${age}`,
+    advice: 'New alarms do not come, or not in time: keep watch by telephone',
+    header: 'Not live',
+  },
   sound: {
     on: 'Sound on',
     off: 'Sound off',
@@ -347,6 +352,8 @@ export const en: Dictionary = {
     userAdded: (name) => `${name} added`,
     failed: (message) => `Not done: ${message}`,
     records: (count) => `${count} records`,
+    stores: { embedded: 'embedded store', influx: 'InfluxDB', discard: 'no history kept' },
+    storeStates: { well: 'well', retrying: 'does not take data now, trying again', refusing: 'refuses data, needs mending' },
     clocks: { synced: 'synced', holdover: 'holdover', unset: 'unset' },
   },
   keys: {

@@ -41,6 +41,11 @@ export const zh = {
     sitesFailed: '站点信息读取失败, 设备状态不明; 报警与签收不受影响',
     actionsOff: '连接中断, 不能操作; 请电话处理并记录',
   },
+  stopped: {
+    since: (at: string, age: string) => `自 ${at}, 已 ${age}`,
+    advice: '期间收不到新报警或判定不及时, 请电话值守',
+    header: '非实时',
+  },
   sound: {
     on: '声音 开',
     off: '声音 关',
@@ -347,6 +352,8 @@ export const zh = {
     userAdded: (name: string) => `已新增 ${name}`,
     failed: (message: string) => `未成功: ${message}`,
     records: (count: string) => `${count} 条`,
+    stores: { embedded: '内嵌历史库', influx: 'InfluxDB 历史库', discard: '不保存历史' },
+    storeStates: { well: '正常', retrying: '暂不接收, 正在重试', refusing: '拒绝数据, 需人工处理' },
     clocks: { synced: '已同步', holdover: '守时', unset: '未校时' },
   },
   keys: {

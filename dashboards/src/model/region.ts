@@ -61,10 +61,14 @@ export function worstOf(alarms: readonly Alarm[]): Severity | 0 {
   return worst;
 }
 
-/** The mean over sites that say one; null when none does: unknown is not zero and not whole. */
+/**
+ * The share over all series that are expected, so that a large site weighs more than a small one; null when nothing is
+ * expected: unknown is not zero and not whole.
+ */
 export function meanCompleteness(sites: readonly Site[]): number | null {
-  const told = sites.map((site) => site.completeness).filter((share): share is number => share !== null);
-  return told.length === 0 ? null : told.reduce((sum, share) => sum + share, 0) / told.length;
+  const expected = sites.reduce((sum, site) => sum + site.expected, 0);
+  if (expected === 0) return null;
+  return sites.reduce((sum, site) => sum + site.expected * (site.completeness ?? 0), 0) / expected;
 }
 
 /** Below this share a county or site is drawn as incomplete. */

@@ -121,7 +121,8 @@ async fn show(
 ) -> Result<Json<AlarmDetail>, ApiError> {
     let found = seen(&api, &caller, &id).await?;
     let history = api.state().occurrence_history(&id).await?;
-    let names = api.state().display_names(history.iter().filter_map(|row| row.by.as_deref())).await?;
+    let names =
+        api.state().display_names(history.iter().filter_map(|row| row.by.as_deref())).await?;
     let earlier = api.state().earlier_occurrences(&found, EARLIER_MAX).await?;
     let registry = api.parts.registrar.current();
     let past = Past { history, earlier, names };

@@ -202,7 +202,12 @@ impl Connection<'_> {
             return self.send(ToWorker::Void(ticket));
         };
         self.metrics.received_bytes.inc_by(publish.payload.len() as u64);
-        self.send(ToWorker::Message(Delivery { topic, payload: publish.payload, ticket }))
+        self.send(ToWorker::Message(Delivery {
+            topic,
+            payload: publish.payload,
+            retained: publish.retain,
+            ticket,
+        }))
     }
 
     fn send(&self, message: ToWorker) -> Result<(), Ended> {

@@ -53,7 +53,10 @@ async fn level_change_says_when_it_was_judged() {
     let cookie = rig.sign_in("duty").await;
     let shown = rig.get(&cookie, &format!("/api/v1/alarms/{}", raised.id)).await.json();
     assert_eq!(shown["severity"], 1);
-    assert_eq!((&shown["since"], &shown["raised_at"]), (&json!(NOW - 60_000), &json!(NOW - 60_000)));
+    assert_eq!(
+        (&shown["since"], &shown["raised_at"]),
+        (&json!(NOW - 60_000), &json!(NOW - 60_000))
+    );
     let judged = (&shown["level_since"], &shown["level_at"]);
     assert_eq!(judged, (&json!(NOW - 8_000), &json!(NOW - 5_000)));
 }
@@ -74,7 +77,10 @@ async fn past_alarm_is_shown_with_the_raises_before_it() {
     assert_eq!((&shown["occurrence"], &shown["active"]), (&json!(2), &json!(false)));
     let earlier = &shown["earlier"];
     assert_eq!(earlier.as_array().unwrap().len(), 1);
-    assert_eq!((&earlier[0]["id"], &earlier[0]["by_name"]), (&json!(first.id), &json!("duty 显示")));
+    assert_eq!(
+        (&earlier[0]["id"], &earlier[0]["by_name"]),
+        (&json!(first.id), &json!("duty 显示"))
+    );
     let shown = rig.get(&cookie, &format!("/api/v1/alarms/{}", first.id)).await.json();
     assert!(shown["earlier"].as_array().unwrap().is_empty());
     let signed = &shown["history"][1];
