@@ -107,6 +107,76 @@ test('a second browser sees who signed and when', async () => {
   await other.context().close();
 });
 
+test('an alarm that rises shows value, limit, delay and times of its new level, and when it was first raised', async () => {
+  const alarm = desk.world.raise('R21', 'chem-3', 'gd-05', 'gas_lel', { severity: 4, value: 12, limit: 10, ageMs: 600_000, delayMs: 300_000 });
+  await page.goto(`${desk.mock.url}/duty?alarm=${alarm.id}`);
+  await page.waitForSelector('[data-ack=none]');
+  assert.match(await page.textContent('[data-ack=none]'), /无需签收/);
+  assert.match(await rowText(alarm.id), /无需签收/);
+  desk.world.level(alarm.id, 2, { value: 27, limit: 25, delayMs: 3000 });
+  await page.waitForSelector('[data-ack=open]');
+  await page.waitForSelector('[data-timeline] li:has-text("升级")');
+  assert.match(await page.textContent('[data-field=delay]'), /3秒 \(要求 ≥ 3秒\)/);
+  assert.match(await page.textContent('[data-field=first]'), /报警 \d\d:\d\d:\d\d/);
+  assert.match(await page.textContent('[data-field=judged]'), /现级别 橙 \d\d:\d\d:\d\d/);
+  assert.match(await rowText(alarm.id), /未签收/);
+});
+
+test('a past alarm is opened from the history, with the raises before it', async () => {
+  const raise = () => desk.world.raise('R24', 'mine-4', 'pump-1', 'level_pct', { severity: 2, value: 91, limit: 90 });
+  const end = (id) => {
+    desk.world.clear(id);
+    desk.world.acknowledge(id, desk.world.users.get('second'), '已处置');
+  };
+  const first = raise();
+  end(first.id);
+  const second = raise();
+  end(second.id);
+  await page.goto(`${desk.mock.url}/history`);
+  await page.click(`a[href*="alarm=${second.id}"]`);
+  await page.waitForSelector(`[data-drawer="${second.id}"] [data-timeline] li`);
+  assert.match(await page.textContent('[data-occurrence]'), /第 2 次/);
+  assert.match(await page.textContent('[data-timeline]'), /签收\s+王工/);
+  await page.click(`[data-earlier] a[href*="alarm=${first.id}"]`);
+  await page.waitForSelector(`[data-drawer="${first.id}"]`);
+  await page.goto(`${desk.mock.url}/duty?alarm=no-such-alarm`);
+  await page.waitForSelector('[data-missing] [data-panel=denied]');
+});
+
+test('an alarm that closes stays under the reader until they let it go', async () => {
+  const alarm = desk.world.raise('R18', 'cem-6', 'bag-2', 'dp', { severity: 3, value: 1600, limit: 1500 });
+  await page.goto(`${desk.mock.url}/duty?alarm=${alarm.id}`);
+  await page.waitForSelector('[data-ack=open]');
+  // The events are lost: only the next comparison with the server tells.
+  for (const stream of desk.mock.streams) stream.stalled = true;
+  desk.world.clear(alarm.id);
+  desk.world.acknowledge(alarm.id, desk.world.users.get('second'), null);
+  for (const stream of desk.mock.streams) stream.end();
+  await page.waitForSelector('[data-ack=signed]', { timeout: 20_000 });
+  assert.match(await page.textContent(`[data-drawer="${alarm.id}"]`), /已恢复/);
+});
+
+test('on a telephone: rows say what is wrong, a chosen alarm comes into view, and its button stays in reach', async () => {
+  const phone = await desk.newPage({ width: 390, height: 780 });
+  await desk.signIn(phone, 'second', 'duty-password');
+  const row = phone.locator('[data-alarm="a-1"]');
+  assert.match(await row.innerText(), /温度高高.*R26/s);
+  assert.ok(await row.locator('.value').isVisible());
+  await row.click();
+  await phone.waitForSelector('[data-drawer="a-1"] [data-timeline] li');
+  const inView = (selector) => phone.$eval(selector, (element) => {
+    const box = element.getBoundingClientRect();
+    return box.top >= 0 && box.bottom <= window.innerHeight + 1;
+  });
+  await phone.waitForFunction(() => document.querySelector('[data-drawer] h1').getBoundingClientRect().top < window.innerHeight / 2);
+  assert.ok(await inView('[data-drawer] h1'));
+  assert.ok(await inView('button.sign'));
+  await phone.locator('[data-drawer] blockquote').scrollIntoViewIfNeeded();
+  await phone.mouse.wheel(0, 400);
+  assert.ok(await inView('button.sign'));
+  await phone.context().close();
+});
+
 test('a hundred insertions move neither scroll nor selection; news is counted in the pill', async () => {
   flood(desk.world, 200);
   await page.waitForFunction(() => Number(document.querySelector('[role=grid]').getAttribute('aria-rowcount')) > 150);
@@ -129,6 +199,28 @@ test('a hundred insertions move neither scroll nor selection; news is counted in
   await page.keyboard.press('n');
   await page.waitForFunction(() => document.querySelector('[data-pill]') === null);
   assert.equal(await page.getAttribute('[data-drawer]', 'data-drawer'), chosen);
+});
+
+test('sites cannot be read: alarms are signed all the same, and no device is called online', async () => {
+  desk.mock.faults.noSites = true;
+  try {
+    const alarm = desk.world.raise('R24', 'chem-3', 'tk-301', 'level_pct', { severity: 2, value: 93, limit: 90 });
+    await page.goto(`${desk.mock.url}/duty?alarm=${alarm.id}`);
+    await page.waitForSelector('[data-link=live]');
+    await page.waitForSelector('.side [data-panel=error]');
+    await page.waitForSelector('button.sign:not(:disabled)');
+    await page.keyboard.press('a');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-ack=signed]');
+    desk.mock.faults.noSites = false;
+    await page.waitForSelector('[data-county]');
+    desk.mock.faults.noSites = true;
+    desk.world.tell('gateway', {});
+    await page.waitForSelector('[data-sites=failed]');
+    assert.equal(await page.locator('[data-online=true]').count(), 0);
+  } finally {
+    desk.mock.faults.noSites = false;
+  }
 });
 
 test('nothing broke the content policy, left the origin or threw', () => {

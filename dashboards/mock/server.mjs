@@ -58,6 +58,8 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     /** Somebody is faster: the next acknowledgement meets a signed alarm. */ ackBeaten: false,
     /** The next acknowledgement is carried out but its answer is lost. */ ackSilent: false,
     /** Snapshots fail with 500. */ broken: false,
+    /** Time until a session ends. */ sessionLeftMs: 7 * 86_400_000,
+    /** Sites fail with 500. */ noSites: false,
     /** Sites are answered in a shape that nobody promised. */ garbled: false,
   };
   const streams = new Set();
@@ -83,10 +85,12 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     if (route === 'POST /session') {
       const form = await bodyOf(request);
       const found = world.users.get(form.name);
+      faults.sessionLeftMs = 7 * 86_400_000;
       return found !== undefined && found.password === form.password ? enter(found) : refuse(response, 401, 'bad_credentials');
     }
     if (user === undefined) return refuse(response, 401, 'signed_out', { setup_needed: faults.setup });
     if (route === 'GET /session') return answer(response, 200, sessionBody(world, user));
+    if (route === 'GET /session/end') return answer(response, 200, { ends_at: world.now() + faults.sessionLeftMs, server_time: world.now() });
     if (route === 'DELETE /session') {
       sessions.delete(cookie);
       return answer(response, 200, {});
@@ -95,6 +99,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     if (route === 'GET /stream') return openStream(world, request, response, url, hbMs, streams);
     if (route === 'GET /alarms') return answer(response, 200, { revision: world.revision, alarms: listed(world, url.searchParams) });
     if (route === 'GET /sites') {
+      if (faults.noSites) return refuse(response, 500, 'mock_no_sites');
       const sites = world.sites();
       return answer(response, 200, { sites: faults.garbled ? sites.map((site) => ({ ...site, devices: null })) : sites });
     }
@@ -103,7 +108,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     if (route === 'GET /gateways') return answer(response, 200, { gateways: world.gateways() });
     if (route === 'GET /users') return answer(response, 200, { users: [...world.users.values()].map(({ name, display, role }) => ({ name, display, role })) });
     if (route === 'GET /system') {
-      return answer(response, 200, { version: '0.1.0', store: 'embedded', log: { bytes: 73_400_320, position: 918_273, evaluator_lag: 0, store_lag: 2 },
+      return answer(response, 200, { version: '0.1.0', store: 'embedded', store_state: 'well', log: { bytes: 73_400_320, position: 918_273, evaluator_lag: 0, store_lag: 2 },
         notices: world.notices });
     }
     if (route === 'GET /series') {
@@ -126,7 +131,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     const detail = world.detail(decodeURIComponent(rawId));
     if (detail === null) return refuse(response, 404, 'not_found');
     if (method === 'GET') return answer(response, 200, part === '/why' ? { zh: detail.why_zh, en: detail.why_en, re_evaluated: true } : detail);
-    return part === '/reset' ? answer(response, 200, world.change(detail.id, { latched: false }, { kind: 'reset', by: user.display }))
+    return part === '/reset' ? answer(response, 200, world.change(detail.id, { latched: false }, { kind: 'reset', by: user.name }))
       : acknowledge(request, response, detail.id, user);
   }
 

@@ -52,6 +52,13 @@ export class World {
     for (const listen of this.listeners) listen({ id: withId ? this.revision : null, event, body });
   }
 
+  /** Puts a notice up, or takes it down, as the server does when alarms stop coming. */
+  stop(code, zh, en) {
+    this.notices = this.notices.filter((notice) => notice.code !== code);
+    if (zh !== undefined) this.notices = [{ code, level: 'alarms_stopped', zh, en, since: this.now() }, ...this.notices];
+    this.tell('gateway', {});
+  }
+
   plant(site) {
     return PLANTS.find((each) => each.id === site);
   }
@@ -138,21 +145,23 @@ export class World {
     const since = raised_at - delayMs;
     this.serial += 1;
     const id = `a-${this.serial}`;
+    const before = [...this.alarms.values()].filter((held) => held.alarm.rule === rule && held.alarm.scope === `${site}/${device}`);
     const unit = point?.unit ?? null;
     const name = found?.name ?? device;
     const clock = new Date(since + 8 * 3_600_000).toISOString().slice(11, 19);
     const said = value === null ? null : `${value} ${unit}`;
     const alarm = {
-      id, occurrence: 1, version: 1, rule, rule_version: info.version, name_zh: info.name_zh, name_en: info.name_en,
+      id, occurrence: before.length + 1, version: 1, rule, rule_version: info.version, name_zh: info.name_zh, name_en: info.name_en,
       site, site_name: plant.name, county: plant.county, county_name: plant.county_name, device, scope: `${site}/${device}`,
-      severity, source_level: null, active: true, acked: false, latched: false, since, raised_at, cleared_at: null,
+      severity, source_level: null, active: true, acked: severity === 4, needs_ack: severity !== 4, latched: false, since, raised_at,
+      level_since: since, level_at: raised_at, cleared_at: null,
       recorded_at: raised_at + 420, ack: null, value, limit, unit, quantity, delay_ms: delayMs, overridden: [],
       why_zh: said === null ? `${name} 自 ${clock} 起 ${info.name_zh}, 持续 ${delayMs / 1000} 秒, 无有效数据。`
         : `${name} ${point?.name_zh ?? ''} ${clock} 起 ${said}, 越过限值 ${limit} ${unit}, 持续 ${delayMs / 1000} 秒 (要求 ≥ ${delayMs / 1000} 秒), 质量良好。`,
       why_en: said === null ? `${name}: ${info.name_en} since ${clock}, for ${delayMs / 1000} s, no valid data.`
         : `${name} ${point?.name_en ?? ''} ${said} since ${clock}, beyond the limit of ${limit} ${unit}, for ${delayMs / 1000} s (required ≥ ${delayMs / 1000} s), quality good.`,
       page: 'paged', amends: null, consequence_zh: info.consequence_zh, consequence_en: info.consequence_en,
-      action_zh: info.action_zh, action_en: info.action_en, source_clause: info.clause, quality_note: null, ...more,
+      action_zh: info.action_zh, action_en: info.action_en, source_clause_zh: info.clause, source_clause_en: info.clause_en ?? info.clause, quality_note_zh: null, quality_note_en: null, ...more,
     };
     this.alarms.set(id, { alarm, history: [
       { at: raised_at + 420, event_time: raised_at, kind: 'raise', by: null, comment: null },
@@ -176,7 +185,7 @@ export class World {
 
   acknowledge(id, user, comment, at = this.now()) {
     const ack = { by: user.name, by_name: user.display, at, comment: comment ?? null };
-    return this.change(id, { acked: true, ack }, { kind: 'ack', by: user.display, comment: comment ?? null, at });
+    return this.change(id, { acked: true, ack }, { kind: 'ack', by: user.name, comment: comment ?? null, at });
   }
 
   detail(id) {
@@ -194,7 +203,25 @@ export class World {
       clear_limit: alarm.limit === null ? null : Number((alarm.limit * 0.97).toPrecision(3)), on_ms: alarm.delay_ms,
       off_ms: 60_000, rule_version: alarm.rule_version, fact_revision: 42, samples_from: alarm.since,
       samples_to: alarm.raised_at, suppression: null };
-    return { ...alarm, evidence, history: held.history };
+    return { ...alarm, evidence, history: held.history.map((entry) => ({ by_name: this.users.get(entry.by)?.display ?? null, ...entry })),
+      earlier: this.earlier(alarm) };
+  }
+
+  /** Raises of the same rule at the same place before this one. */
+  earlier(alarm) {
+    return [...this.alarms.values()].map((held) => held.alarm)
+      .filter((each) => each.rule === alarm.rule && each.scope === alarm.scope && each.occurrence < alarm.occurrence)
+      .sort((a, b) => b.occurrence - a.occurrence)
+      .map(({ id, occurrence, severity, raised_at, cleared_at, acked, needs_ack, ack }) =>
+        ({ id, occurrence, severity, raised_at, cleared_at, acked, needs_ack, by_name: ack?.by_name ?? null }));
+  }
+
+  /** The alarm changes its level by a judgement made now. */
+  level(id, severity, { value, limit, delayMs = 3000, ...more }) {
+    const at = this.now();
+    const kind = severity < this.alarms.get(id).alarm.severity ? 'level_up' : 'level_down';
+    return this.change(id, { severity, value, limit, delay_ms: delayMs, level_since: at - delayMs, level_at: at, acked: false, needs_ack: true,
+      ack: null, ...more }, { kind, event_time: at });
   }
 
   sites() {
@@ -203,7 +230,7 @@ export class World {
       return { id: plant.id, name: plant.name, county: plant.county, county_name: plant.county_name, sectors: plant.sectors,
         devices: plant.devices.map((each) => each.info), zone: 'Asia/Shanghai', contacts: plant.contacts,
         worst: own.reduce((worst, alarm) => (worst === 0 ? alarm.severity : Math.min(worst, alarm.severity)), 0),
-        active: own.length, completeness: plant.completeness };
+        active: own.length, expected: plant.devices.reduce((sum, each) => sum + each.info.points.length, 0), completeness: plant.completeness };
     });
   }
 
@@ -212,7 +239,7 @@ export class World {
     const row = (rule, scope, state, more) => ({ site, rule, scope, state, missing: [], until: null, pending: null,
       overridden: [], name_zh: RULES[rule].name_zh, name_en: RULES[rule].name_en, ...more });
     const rows = [
-      row('R26', 'ef1-tr', 'evaluating', { overridden: ['HH = 75'] }),
+      row('R26', 'ef1-tr', 'evaluating', { overridden: ['高高限'], overridden_en: ['High-high limit'] }),
       row('R27', 'cw-1', 'evaluating', { pending: { since: now - 18 * MINUTE, for_ms: 18 * MINUTE, of_ms: 30 * MINUTE } }),
       row('R15', 'df-3', 'cannot', { missing: ['额定电流 I_N (3#除尘风机)', '破碎机 i_a'], missing_en: ['rated current I_N (fan 3)', 'crusher i_a'] }),
       row('R18', 'df-3', 'learning', { until: now + 3 * 86_400_000 }),

@@ -36,6 +36,32 @@ test('an event that came while the snapshot was on its way is kept', () => {
   expect(set.get('signed')?.acked).toBe(true);
 });
 
+test('a snapshot wins over what is held, whatever its version: a restored server counts from where it was', () => {
+  const set = new AlarmSet();
+  set.apply(makeAlarm({ id: 'a', version: 9, acked: true }));
+  set.replace([makeAlarm({ id: 'a', version: 4 })], new Set());
+  expect(set.get('a')).toMatchObject({ version: 4, acked: false });
+});
+
+test('what somebody looks at stays when it has closed, until it is let go', () => {
+  const set = new AlarmSet();
+  set.apply(makeAlarm({ id: 'read', active: false, acked: true, version: 3 }));
+  set.apply(makeAlarm({ id: 'other', active: false, acked: true, version: 3 }));
+  set.replace([], new Set(), new Set(['read']));
+  expect(set.all().map((alarm) => alarm.id)).toEqual(['read']);
+  set.replace([], new Set());
+  expect(set.all()).toEqual([]);
+});
+
+test('what somebody looks at and the snapshot no longer lists has to be asked for: its last word may be old', () => {
+  const set = new AlarmSet();
+  set.apply(makeAlarm({ id: 'open-when-last-heard' }));
+  set.apply(makeAlarm({ id: 'closed', active: false, acked: true }));
+  const astray = set.replace([], new Set(), new Set(['open-when-last-heard', 'closed']));
+  expect(astray).toEqual(['open-when-last-heard']);
+  expect(set.get('open-when-last-heard')).toBeDefined();
+});
+
 test('closed alarms do not pile up over weeks, open ones are never forgotten', () => {
   const set = new AlarmSet();
   set.apply(makeAlarm({ id: 'open' }));

@@ -45,6 +45,25 @@ test('silence is three missed readings, at least half a minute', () => {
   expect(presentValue(slow, 1_000_000 + 181_000, true)).toMatchObject({ look: 'missing', cause: 'silent', lastNumber: 58.2 });
 });
 
+test('a point without a period is never late: it speaks when something changes', () => {
+  const event = makeValue({ period_ms: 0 });
+  expect(presentValue(event, 1_000_000 + 3_600_000, true)).toMatchObject({ look: 'live', number: 58.2 });
+  expect(silentAfterMs(0)).toBe(Infinity);
+});
+
+test('losing the link never turns a dash into a number', () => {
+  for (const quality of QUALITIES) {
+    for (const period_ms of [0, 2000, 60_000]) {
+      for (const age of [0, 31_000, 181_000]) {
+        const value = makeValue({ quality, period_ms });
+        const before = presentValue(value, 1_000_000 + age, true);
+        const after = presentValue(value, 1_000_000 + age, false);
+        if (before.number === null) expect(after.number, `${quality} ${period_ms} ${age}`).toBeNull();
+      }
+    }
+  }
+});
+
 test('a backfilled sample that arrives now is not present news', () => {
   const late = makeValue({ t: 1_000_000 - 3_600_000, received_at: 1_000_400 });
   expect(presentValue(late, NOW, true).look).toBe('missing');

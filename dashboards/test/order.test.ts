@@ -28,6 +28,14 @@ test('an alarm leaves the duty list only when it is off, unlatched and signed', 
 
 test('each pair of axes has a word of its own', () => {
   const words = [true, false].flatMap((active) => [true, false].flatMap((acked) => [true, false]
-    .map((latched) => standingOf({ active, acked, latched: latched && !active }))));
+    .map((latched) => standingOf({ active, acked, needs_ack: true, latched: latched && !active }))));
   expect(new Set(words)).toEqual(new Set(['unacked', 'acked', 'returned', 'latched_unacked', 'latched', 'closed']));
+});
+
+test('what nobody has to sign is never called signed', () => {
+  const blue = { severity: 4, acked: true, needs_ack: false } as const;
+  expect(standingOf(makeAlarm(blue))).toBe('noted');
+  expect(standingOf(makeAlarm({ ...blue, active: false }))).toBe('closed');
+  expect(standingOf(makeAlarm({ ...blue, active: false, latched: true }))).toBe('latched_noted');
+  expect(standingOf(makeAlarm({ ...blue, severity: 3, acked: false, needs_ack: true }))).toBe('unacked');
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { arrange } from '../src/model/frozen-order';
+import { arrange, hold } from '../src/model/frozen-order';
 import { ROW_PX, scrollToShow, visibleRows } from '../src/model/rows';
 import { makeAlarm } from './make';
 
@@ -34,9 +34,20 @@ test('a frozen list keeps its rows in place and counts the news (U2)', () => {
   const second = makeAlarm({ id: 'second', severity: 4 });
   const red = makeAlarm({ id: 'red', severity: 1 });
   const now = new Map([first, { ...second, acked: true }, red].map((alarm) => [alarm.id, alarm]));
-  const frozen = arrange([red, first], ['first', 'second'], (id) => now.get(id));
+  const frozen = arrange([red, first], [hold(first), hold(second)], (id) => now.get(id));
   expect(frozen.rows.map((alarm) => alarm.id)).toEqual(['first', 'second']);
   expect(frozen.rows[1]?.acked).toBe(true);
   expect(frozen.fresh.map((alarm) => alarm.id)).toEqual(['red']);
   expect(arrange([red, first], null, () => undefined).rows).toHaveLength(2);
+});
+
+test('a row that changes where it stands in a frozen list is news: it rose, came back, was signed or went', () => {
+  const was = makeAlarm({ severity: 3, acked: true, active: true });
+  const changes = [{ severity: 1 as const }, { acked: false }, { active: false }];
+  for (const change of changes) {
+    const now = { ...was, ...change, version: 2 };
+    expect(arrange([now], [hold(was)], () => now).fresh, JSON.stringify(change)).toEqual([now]);
+  }
+  const hotter = { ...was, value: 80, version: 2 };
+  expect(arrange([hotter], [hold(was)], () => hotter).fresh).toEqual([]);
 });

@@ -80,7 +80,7 @@ pub enum DutyEvent {
         sample_at: i64,
         /// Centre time at which it was decided, ms UTC.
         decided_at: i64,
-        /// False for statistical 蓝 events, which are listed and counted but have nothing to sign.
+        /// False for 蓝, which is listed and counted but has nothing to sign: see [`needs_ack`].
         needs_ack: bool,
     },
     /// An occurrence that came and went unseen before the one that is active now: listed in its history, moves nothing.
@@ -185,6 +185,13 @@ pub fn isa_state(occurrence: &Occurrence, now_ms: i64) -> machine::IsaState {
     } else {
         apply::axes_of(occurrence).state()
     }
+}
+
+/// Whether a person signs an alarm of this level: 蓝 is listed and counted, nobody signs it (design §8). An occurrence
+/// that was ever worse has to be signed whatever its level is now.
+#[must_use]
+pub fn needs_ack(level: rules::Severity) -> bool {
+    level != rules::Severity::Blue
 }
 
 /// Identity of the alarm of a rule and a scope.

@@ -4,7 +4,7 @@
 //! looked up once and then each sample is one write into an array. Bounded by [`SERIES_MAX`]. A value never loses its
 //! age: stale is what the reader makes of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::block::ClockState;
@@ -16,10 +16,14 @@ use crate::api::Hub;
 use crate::api::source::{GatewayLive, LiveQuality, LiveValue, Notice};
 use crate::log::DecodedBlock;
 
+mod notices;
+
+use notices::Notices;
+
 /// Series whose newest value is kept.
 pub const SERIES_MAX: usize = 1_000_000;
-/// Notices kept.
-pub const NOTICES_MAX: usize = 1_000;
+/// A gateway that was not heard for so long is offline, ms: it closes a block at least each 10 s.
+pub const GATEWAY_SILENT_MS: i64 = 300_000;
 /// Manifests whose series are looked up already.
 const PLANS_MAX: usize = 4_096;
 /// Stands for a series beyond [`SERIES_MAX`].
@@ -40,7 +44,7 @@ struct Inner {
     plans: HashMap<ManifestKey, Arc<Vec<Vec<u32>>>>,
     dirty: Vec<u32>,
     gateways: HashMap<String, GatewayLive>,
-    notices: BTreeMap<(String, String), Notice>,
+    notices: Notices,
 }
 
 /// A series by its names.
@@ -132,47 +136,44 @@ impl Live {
         }
     }
 
-    /// Takes what a gateway says of itself.
-    pub fn state(&self, state: &State, now: i64) {
+    /// Takes what a gateway says of itself. A `retained` state is the broker's memory of what it said last: it may have
+    /// died since, so it is no sign of life.
+    pub fn state(&self, state: &State, now: i64, retained: bool) {
         let mut inner = self.lock();
         let gateway = inner.gateways.entry(state.stamp.gateway.to_string()).or_default();
-        gateway.online = Some(state.online);
+        if !state.online || !retained {
+            gateway.online = Some(state.online);
+        }
         gateway.epoch = Some(state.epoch.to_string());
         gateway.backlog_blocks = Some(state.backlog_blocks);
         gateway.clock = Some(clock_word(state.clock).to_owned());
         gateway.declared_lost = Some(state.declared_lost);
         gateway.polled = Some(state.polled);
-        if state.online {
+        if state.online && !retained {
             gateway.last_seen = gateway.last_seen.max(Some(now));
         }
     }
 
     /// Puts a notice up: it stays until the next start. Says whether it was not up before.
     pub fn notice(&self, code: &str, about: &str, text: &str, now: i64) -> bool {
-        let mut inner = self.lock();
-        let key = (code.to_owned(), about.to_owned());
-        let since = inner.notices.get(&key).map_or(now, |n| n.since);
-        if inner.notices.len() >= NOTICES_MAX && !inner.notices.contains_key(&key) {
-            let oldest = inner.notices.iter().min_by_key(|(_, n)| n.since).map(|(k, _)| k.clone());
-            oldest.map(|k| inner.notices.remove(&k));
-        }
-        let text = if about.is_empty() { text.to_owned() } else { format!("{about}: {text}") };
-        let zh = match zh_of(code) {
-            Some(zh) if zh.ends_with('：') => format!("{zh}{text}"),
-            Some(zh) if about.is_empty() => zh.to_owned(),
-            Some(zh) => format!("{zh}（{about}）"),
-            None => text.clone(),
-        };
-        let notice = Notice { code: code.to_owned(), zh, en: text, since };
-        inner.notices.insert(key, notice).is_none()
+        let is_new = self.lock().notices.put(code, about, text, now);
+        self.tell(is_new);
+        is_new
     }
 
     /// Puts a notice up while something stands, and takes it down when it no longer does.
     pub fn standing(&self, code: &str, stands: bool, now: i64, text: impl FnOnce() -> String) {
-        if stands {
-            self.notice(code, "", &text(), now);
-        } else {
-            self.lock().notices.remove(&(code.to_owned(), String::new()));
+        let changed = match stands {
+            true => self.lock().notices.put(code, "", &text(), now),
+            false => self.lock().notices.take_down(code),
+        };
+        self.tell(changed);
+    }
+
+    /// Open pages ask anew when the notices have changed. They are the service's own, so no site's.
+    fn tell(&self, changed: bool) {
+        if let Some(hub) = self.hub.as_ref().filter(|_| changed) {
+            hub.gateway("", &serde_json::json!({}));
         }
     }
 
@@ -188,34 +189,20 @@ impl Live {
         seen.into_iter().map(|(name, newest)| shown(name, newest)).collect()
     }
 
-    /// Share of a site's periodic series whose newest sample arrived within three periods (at least 30 s); `None` where
-    /// nothing is periodic.
+    /// What is known of a gateway: one that said nothing for [`GATEWAY_SILENT_MS`] is offline, whatever it said last.
     #[must_use]
-    pub fn completeness(&self, site: &str, now: i64) -> Option<f64> {
-        let inner = self.lock();
-        let slots = inner.by_site.get(site)?.iter().map(|slot| &inner.slots[*slot as usize]);
-        let (mut all, mut fresh) = (0_u32, 0_u32);
-        for newest in slots.filter_map(|s| s.newest.as_ref()).filter(|n| n.period_ms > 0) {
-            all += 1;
-            let limit = (3 * i64::from(newest.period_ms)).max(30_000);
-            let is_fresh = now - newest.received_at <= limit && newest.mark.quality.has_value();
-            fresh += u32::from(is_fresh);
+    pub fn gateway(&self, name: &str, now: i64) -> GatewayLive {
+        let mut found = self.lock().gateways.get(name).cloned().unwrap_or_default();
+        if found.last_seen.is_some_and(|seen| now - seen > GATEWAY_SILENT_MS) {
+            found.online = Some(false);
         }
-        (all > 0).then(|| f64::from(fresh) / f64::from(all))
+        found
     }
 
-    /// What is known of a gateway.
-    #[must_use]
-    pub fn gateway(&self, name: &str) -> GatewayLive {
-        self.lock().gateways.get(name).cloned().unwrap_or_default()
-    }
-
-    /// What people should know now, newest first.
+    /// What people should know now, the worst first.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        let mut notices: Vec<Notice> = self.lock().notices.values().cloned().collect();
-        notices.sort_by_key(|n| std::cmp::Reverse(n.since));
-        notices
+        self.lock().notices.all()
     }
 }
 
@@ -226,6 +213,7 @@ impl Inner {
             self.gateways.insert(name.to_owned(), GatewayLive::default());
         }
         let Some(gateway) = self.gateways.get_mut(name) else { return };
+        gateway.online = Some(true);
         gateway.last_seen = gateway.last_seen.max(Some(block.received_at));
         gateway.clock = Some(clock_word(block.block.clock.state).to_owned());
         let stored = block.readings.sample_count() as u64;
@@ -340,29 +328,5 @@ fn clock_word(state: ClockState) -> &'static str {
     }
 }
 
-/// A notice in Chinese; where the words end with a colon, what they cannot know follows.
-fn zh_of(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "key_reuse" => "同一编号收到两个不同的数据块，可能是磁盘镜像被复制或数据被伪造",
-        "chain_conflict" => "网关数据的先后次序与其声明不符，可能更换或恢复过磁盘",
-        "manifest_site" => "网关清单中的企业与注册信息不一致",
-        "clock_distrusted" => "多数网关认为中心时钟偏慢，请检查本机对时",
-        "log_crowded" => "中心日志已用八成以上，网关补传暂缓",
-        "unknown_gateway" => "收到未登记网关的消息，请在中心登记该网关，或改正其配置中的名称：",
-        "mac" => {
-            "以该网关名义发来的消息签名不符，请核对其配置中的密钥（--rekey 可重新发放）；密钥无误则是有人伪造，请检查消息服务器的权限"
-        }
-        "frame_length" => {
-            "以该网关名义发来的消息长度不对，有别的程序在其主题上发布，请检查消息服务器的权限"
-        }
-        "topic_mismatch" | "gateway_mismatch" => {
-            "消息用该网关的密钥签名，却自称另一网关，可能是配置被复制或密钥被盗，请为每个网关重新发放密钥"
-        }
-        "frame_version" | "frame_kind" | "malformed" | "manifest_malformed" => {
-            "该网关的消息无法解读，请与中心使用同一版本的程序"
-        }
-        "store_refuses" => "历史库拒绝写入，数据留在中心日志中，报警不受影响，请按提示处理：",
-        "log_failing" => "中心日志无法写入，暂不确认任何数据，请检查磁盘",
-        _ => return None,
-    })
-}
+#[cfg(test)]
+mod tests;

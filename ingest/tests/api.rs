@@ -12,6 +12,8 @@ mod access;
 mod alarms;
 #[path = "api/document.rs"]
 mod document;
+#[path = "api/health.rs"]
+mod health;
 #[path = "api/live.rs"]
 mod live;
 #[path = "api/rig.rs"]

@@ -22,6 +22,12 @@ export interface Session {
   setup_needed: boolean;
 }
 
+/** `ends_at`: when the session ends whatever is done; null for one without an end. */
+export interface SessionEnd {
+  ends_at: Millis | null;
+  server_time: Millis;
+}
+
 export interface Acknowledgement {
   by: string;
   by_name: string;
@@ -32,6 +38,9 @@ export interface Acknowledgement {
 /** A rule parameter that this site or device does not take from the rule's default. */
 export interface Override {
   param: string;
+  label_zh: string;
+  label_en: string;
+  unit: string;
   default: number | string | null;
   value: number | string | null;
 }
@@ -53,11 +62,17 @@ export interface Alarm {
   severity: Severity;
   source_level: string | null;
   active: boolean;
+  /** Signed, or nobody has to sign it: see `needs_ack`. */
   acked: boolean;
+  /** False for blue that was never worse: listed and counted, not signed. */
+  needs_ack: boolean;
   latched: boolean;
-  /** When the condition became true; `raised_at` is when its delay had run out. */
+  /** When the condition of its first level became true; `raised_at` is when that level's delay had run out. */
   since: Millis;
   raised_at: Millis;
+  /** The same of its present level: value, limit and reason are of that judgement. */
+  level_since: Millis;
+  level_at: Millis;
   cleared_at: Millis | null;
   recorded_at: Millis;
   ack: Acknowledgement | null;
@@ -75,8 +90,10 @@ export interface Alarm {
   consequence_en: string;
   action_zh: string[];
   action_en: string[];
-  source_clause: string;
-  quality_note: string | null;
+  source_clause_zh: string;
+  source_clause_en: string;
+  quality_note_zh: string | null;
+  quality_note_en: string | null;
 }
 
 export interface EvidenceInput {
@@ -106,13 +123,29 @@ export interface HistoryEntry {
   at: Millis;
   event_time: Millis | null;
   kind: string;
+  /** User name; null for the engine. `by_name` is how the person is known. */
   by: string | null;
+  by_name: string | null;
   comment: string | null;
 }
 
 export interface AlarmDetail extends Alarm {
   evidence: Evidence | null;
   history: HistoryEntry[];
+  /** Raises of the same alarm before this one, newest first. */
+  earlier: EarlierOccurrence[];
+}
+
+export interface EarlierOccurrence {
+  id: string;
+  occurrence: number;
+  /** The worst it had. */
+  severity: Severity;
+  raised_at: Millis;
+  cleared_at: Millis | null;
+  acked: boolean;
+  needs_ack: boolean;
+  by_name: string | null;
 }
 
 export interface AlarmList {
@@ -152,6 +185,8 @@ export interface Site {
   devices: Device[];
   worst: Severity | 0;
   active: number;
+  /** Series expected at a rhythm, and the share of them that keeps it; null where nothing is expected. */
+  expected: number;
   completeness: number | null;
   zone?: string;
   contacts?: Contact[];
@@ -198,7 +233,8 @@ export interface RuleState {
   until: Millis | null;
   /** `clearing`: the delay leads to a clear, not to an alarm. */
   pending: { since: Millis; for_ms: Millis; of_ms: Millis; clearing?: boolean } | null;
-  overridden: (Override | string)[];
+  overridden: string[];
+  overridden_en?: string[];
   name_zh?: string;
   name_en?: string;
   why?: string | null;
@@ -232,8 +268,12 @@ export interface NewGateway {
   snippet: string;
 }
 
+/** `alarms_stopped`: while it stands alarms do not come, or not in time. */
+export type NoticeLevel = 'alarms_stopped' | 'warning';
+
 export interface Notice {
   code: string;
+  level: NoticeLevel;
   zh: string;
   en: string;
   since: Millis;
@@ -241,7 +281,8 @@ export interface Notice {
 
 export interface SystemState {
   version: string;
-  store: string | Record<string, unknown>;
+  store: string;
+  store_state: 'well' | 'retrying' | 'refusing';
   log: {
     bytes: number | null;
     position: number | string | null;

@@ -11,6 +11,12 @@ export interface LimitLine {
   dashed: boolean;
 }
 
+export interface Mark {
+  atMs: number;
+  label: string;
+  color: string;
+}
+
 export interface TrendView {
   data: TrendData;
   fromMs: number;
@@ -18,8 +24,10 @@ export interface TrendView {
   unit: string;
   zone: string;
   limits: readonly LimitLine[];
-  /** When the alarm was raised and since when its condition held. */
-  alarm: { raisedMs: number; sinceMs: number; label: string; color: string } | null;
+  /** The time over which the condition held before it was judged. */
+  holds: { fromMs: number; toMs: number } | null;
+  /** Moments of the alarm, oldest first. */
+  marks: readonly Mark[];
   nowMs: number;
   nowLabel: string;
 }
@@ -121,9 +129,9 @@ export class TrendChart {
     const { ctx, bbox } = plot;
     ctx.save();
     clipToPlot(ctx, bbox);
-    if (view.alarm !== null) {
-      const left = plot.valToPos(view.alarm.sinceMs / 1000, 'x', true);
-      const right = plot.valToPos(view.alarm.raisedMs / 1000, 'x', true);
+    if (view.holds !== null) {
+      const left = plot.valToPos(view.holds.fromMs / 1000, 'x', true);
+      const right = plot.valToPos(view.holds.toMs / 1000, 'x', true);
       ctx.fillStyle = this.#color('--hatch');
       ctx.fillRect(left, bbox.top, Math.max(right - left, 0), bbox.height);
     }
@@ -159,7 +167,8 @@ export class TrendChart {
     ctx.textBaseline = 'bottom';
     const top = Math.max(...view.limits.map((limit) => limit.value));
     for (const limit of view.limits) this.#drawLimit(plot, limit, limit.value < top);
-    if (view.alarm !== null) this.#drawAlarm(plot, view.alarm);
+    // Labels of moments that stand close go below each other.
+    view.marks.forEach((mark, index) => this.#drawMark(plot, mark, index));
     if (view.nowMs < view.toMs) {
       const left = plot.valToPos(view.nowMs / 1000, 'x', true);
       ctx.textAlign = 'left';
@@ -189,9 +198,9 @@ export class TrendChart {
     ctx.textBaseline = 'bottom';
   }
 
-  #drawAlarm(plot: UPlot, alarm: NonNullable<TrendView['alarm']>): void {
+  #drawMark(plot: UPlot, mark: Mark, line: number): void {
     const { ctx, bbox } = plot;
-    const x = plot.valToPos(alarm.raisedMs / 1000, 'x', true);
+    const x = plot.valToPos(mark.atMs / 1000, 'x', true);
     if (x < bbox.left || x > bbox.left + bbox.width) return;
     ctx.strokeStyle = this.#color('--fg');
     ctx.lineWidth = 2 * devicePixelRatio;
@@ -200,7 +209,7 @@ export class TrendChart {
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
     const size = 6 * devicePixelRatio;
-    ctx.fillStyle = this.#color(alarm.color);
+    ctx.fillStyle = this.#color(mark.color);
     ctx.beginPath();
     ctx.moveTo(x - size, bbox.top);
     ctx.lineTo(x + size, bbox.top);
@@ -211,7 +220,7 @@ export class TrendChart {
     ctx.stroke();
     ctx.textAlign = x > bbox.left + bbox.width / 2 ? 'right' : 'left';
     const shift = (ctx.textAlign === 'right' ? -1 : 1) * 9 * devicePixelRatio;
-    this.#haloText(ctx, alarm.label, x + shift, bbox.top + 16 * devicePixelRatio);
+    this.#haloText(ctx, mark.label, x + shift, bbox.top + (16 + 17 * line) * devicePixelRatio);
   }
 
   /** Text that stays readable on top of the trace. */

@@ -16,11 +16,12 @@ export interface Presentation {
   ageMs: number | null;
 }
 
-/** A point that is read each `period` counts as silent after three missed readings, at least 30 s. */
+/** A point that is read each `period` counts as silent after three missed readings, at least 30 s; one without a period
+ *  speaks only when something changes and is never late. */
 export const SILENT_MIN_MS = 30_000;
 
 export function silentAfterMs(periodMs: number): number {
-  return Math.max(SILENT_MIN_MS, 3 * periodMs);
+  return periodMs > 0 ? Math.max(SILENT_MIN_MS, 3 * periodMs) : Infinity;
 }
 
 /** `serverNow` is the server's clock; `connected` is what the watchdog says of the live stream. */
@@ -32,9 +33,10 @@ export function presentValue(value: Value | undefined, serverNow: number, connec
     return missing(value, told ? 'unknown' : value.quality, ageMs);
   }
   const shown = { number: value.value, lastNumber: null, ageMs };
-  if (!connected) return { look: 'held', cause: 'disconnected', ...shown };
   const heardMs = serverNow - (value.received_at ?? value.t);
+  // Before the link: a value that had fallen silent must not come back as a number because the link is lost.
   if (Math.max(ageMs, heardMs) > silentAfterMs(value.period_ms)) return missing(value, 'silent', ageMs);
+  if (!connected) return { look: 'held', cause: 'disconnected', ...shown };
   if (value.quality === 'good') return { look: 'live', cause: null, ...shown };
   return { look: 'doubtful', cause: value.quality, ...shown };
 }

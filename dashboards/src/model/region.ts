@@ -9,6 +9,8 @@ export interface County {
   /** Open alarms per level, index 0 is level 1. */
   counts: readonly [number, number, number, number];
   worst: Severity | 0;
+  /** Some alarm here waits for a signature. */
+  unsigned: boolean;
   online: number;
   total: number;
   unknown: number;
@@ -48,6 +50,7 @@ function county(code: string, sites: readonly Site[], alarms: readonly Alarm[]):
     sites,
     counts,
     worst: worstOf(alarms),
+    unsigned: alarms.some((alarm) => !alarm.acked),
     online: devices.filter((device) => device.online === true).length,
     total: devices.length,
     unknown: devices.filter((device) => device.online === null).length,
@@ -61,10 +64,14 @@ export function worstOf(alarms: readonly Alarm[]): Severity | 0 {
   return worst;
 }
 
-/** The mean over sites that say one; null when none does: unknown is not zero and not whole. */
+/**
+ * The share over all series that are expected, so that a large site weighs more than a small one; null when nothing is
+ * expected: unknown is not zero and not whole.
+ */
 export function meanCompleteness(sites: readonly Site[]): number | null {
-  const told = sites.map((site) => site.completeness).filter((share): share is number => share !== null);
-  return told.length === 0 ? null : told.reduce((sum, share) => sum + share, 0) / told.length;
+  const expected = sites.reduce((sum, site) => sum + site.expected, 0);
+  if (expected === 0) return null;
+  return sites.reduce((sum, site) => sum + site.expected * (site.completeness ?? 0), 0) / expected;
 }
 
 /** Below this share a county or site is drawn as incomplete. */

@@ -16,10 +16,17 @@ export function waitingLevel(alarms: readonly Alarm[]): Severity | null {
 }
 
 /**
- * What identifies one call for attention: a new occurrence or a risen level sounds anew, a changed value does not.
+ * What identifies one call for attention: a new occurrence, a risen level, or one that was silent and pages now sounds
+ * anew, a changed value does not.
  */
 export function callKey(alarm: Alarm): string {
-  return `${alarm.id}:${alarm.occurrence}:${alarm.severity}`;
+  return `${alarm.id}:${alarm.occurrence}:${alarm.severity}:${sounds(alarm) ? 'sounds' : 'silent'}`;
+}
+
+/** The alarms that call and have not been told yet, the worst first. */
+export function freshCalls(alarms: readonly Alarm[], told: ReadonlySet<string>): Alarm[] {
+  const fresh = alarms.filter((alarm) => !alarm.acked && sounds(alarm) && !told.has(callKey(alarm)));
+  return fresh.sort((a, b) => a.severity - b.severity);
 }
 
 /** The worst of the alarms that call and have not been heard yet. */

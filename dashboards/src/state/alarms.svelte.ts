@@ -1,5 +1,5 @@
 // The open alarms, as snapshot and live events make them. Rows are immutable objects, replaced when they change.
-import { fetchAlarms } from '../api/calls';
+import { fetchAlarm, fetchAlarms } from '../api/calls';
 import { ApiError, asApiError } from '../api/client';
 import type { Alarm } from '../api/contract';
 import { AlarmSet } from '../live/alarm-set';
@@ -19,6 +19,8 @@ class AlarmState {
   error = $state.raw<ApiError | null>(null);
   /** Changes whenever any alarm changed, also one that left the list. */
   revision = $state(0);
+  /** Names the alarms that somebody looks at: they are held although they have closed. */
+  kept: () => ReadonlySet<string> = () => new Set();
 
   readonly unacked: number = $derived(this.list.filter((alarm) => !alarm.acked).length);
 
@@ -36,14 +38,20 @@ class AlarmState {
     this.#touched.clear();
     try {
       const [active, unacked] = await Promise.all([fetchAlarms('active'), fetchAlarms('unacked')]);
-      this.#set.replace(newest([...active.alarms, ...unacked.alarms]), this.#touched);
+      const astray = this.#set.replace(newest([...active.alarms, ...unacked.alarms]), this.#touched, this.kept());
       this.loaded = true;
       this.error = null;
       this.#publish();
+      for (const id of astray) void this.find(id).catch(() => undefined);
     } catch (error) {
       this.error = asApiError(error);
       throw error;
     }
+  }
+
+  /** Fetches one alarm that the duty list does not hold: a past one, or one that closed unheard. */
+  async find(id: string): Promise<void> {
+    this.receive(await fetchAlarm(id));
   }
 
   clear(): void {

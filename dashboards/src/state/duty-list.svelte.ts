@@ -1,7 +1,7 @@
 // What the duty table shows: filter, frozen order, selection. Selection is by alarm id and never moves by itself (U1).
 import type { Alarm } from '../api/contract';
 import { type Filter, NO_FILTER, filterFromQuery, hiddenBy, passes, queryFromFilter } from '../model/filter';
-import { arrange } from '../model/frozen-order';
+import { arrange, hold, type HeldRow } from '../model/frozen-order';
 import { alarms } from './alarms.svelte';
 import { route } from './route.svelte';
 
@@ -12,7 +12,7 @@ class DutyList {
   #scrolled = $state(false);
   #hovered = $state(false);
   #composing = $state(false);
-  #held = $state.raw<readonly string[] | null>(null);
+  #held = $state.raw<readonly HeldRow[] | null>(null);
   #hoverTimer: number | null = null;
 
   readonly filter: Filter = $derived(filterFromQuery(route.query));
@@ -26,6 +26,10 @@ class DutyList {
   readonly rows: readonly Alarm[] = $derived(this.#arranged.rows);
   readonly fresh: readonly Alarm[] = $derived(this.#arranged.fresh);
   readonly frozen: boolean = $derived(this.#held !== null);
+
+  constructor() {
+    alarms.kept = () => new Set([...(this.#held ?? []).map((row) => row.id), this.selectedId ?? '']);
+  }
 
   setFilter(change: Partial<Filter>): void {
     const query = queryFromFilter({ ...this.filter, ...change });
@@ -88,10 +92,17 @@ class DutyList {
     this.#hold();
   }
 
+  /** What this desk has just done to an alarm is no news to it. */
+  seen(id: string): void {
+    const alarm = alarms.get(id);
+    if (alarm === undefined || this.#held === null) return;
+    this.#held = this.#held.map((row) => (row.id === id ? hold(alarm) : row));
+  }
+
   #hold(): void {
     const held = this.#scrolled || this.#hovered || this.#composing;
     if (!held) this.#held = null;
-    else this.#held ??= this.passing.map((alarm) => alarm.id);
+    else this.#held ??= this.passing.map(hold);
   }
 }
 

@@ -9,10 +9,9 @@ import { sites } from './sites.svelte';
 import { system } from './system.svelte';
 import { values } from './values.svelte';
 
-const TICK_MS = 1000;
 const RETRY_MS = 3000;
 const RECONCILE_MS = 60_000;
-const SYSTEM_MS = 30_000;
+const SYSTEM_MS = 10_000;
 const GATEWAY_SETTLE_MS = 1500;
 
 class Feed {
@@ -31,8 +30,8 @@ class Feed {
     // The worker may hold the stream of whoever was signed in before.
     this.#subscription.restart();
     this.#timers = [
-      window.setInterval(() => link.tick(), TICK_MS),
       window.setInterval(() => void this.#load(), RECONCILE_MS),
+      window.setInterval(() => void session.askEnd(), RECONCILE_MS),
       window.setInterval(() => void system.load(), SYSTEM_MS),
     ];
     void this.#load();
@@ -51,6 +50,11 @@ class Feed {
     alarms.clear();
     sites.clear();
     system.clear();
+  }
+
+  /** The same person signed in anew: the stream goes over to the new session. */
+  renew(): void {
+    this.#subscription?.restart();
   }
 
   retryNow(): void {
@@ -106,13 +110,12 @@ class Feed {
   async #loadAll(): Promise<void> {
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
-    try {
-      await Promise.all([alarms.load(), sites.load(), values.load()]);
-      if (this.#subscription !== null) link.setSynced(true);
-    } catch {
-      // Each store keeps its own error for its page; the link stays unsynced until a fetch succeeds.
-      if (this.#subscription === null) return;
-      link.setSynced(false);
+    // Each store keeps its own error for its page. Signing and "no alarms" hang on the alarms alone: a list of sites that
+    // cannot be read must not stop anybody from signing.
+    const [alarmsDone, sitesDone] = await Promise.allSettled([alarms.load(), sites.load(), values.load()]);
+    if (this.#subscription === null) return;
+    link.setSynced(alarmsDone.status === 'fulfilled');
+    if (alarmsDone.status === 'rejected' || sitesDone.status === 'rejected') {
       this.#retry = window.setTimeout(() => void this.#load(), RETRY_MS);
     }
   }

@@ -8,6 +8,8 @@ class SiteState {
   list = $state.raw<readonly Site[]>([]);
   loaded = $state(false);
   error = $state.raw<ApiError | null>(null);
+  /** What is held is what the server says now; else whether devices answer is not known. */
+  readonly current: boolean = $derived(this.loaded && this.error === null);
   readonly byId: ReadonlyMap<string, Site> = $derived(new Map(this.list.map((site) => [site.id, site])));
 
   async load(): Promise<void> {

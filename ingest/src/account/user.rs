@@ -1,5 +1,7 @@
 //! Users: adding, listing, changing passwords, signing in.
 
+use std::collections::{BTreeSet, HashMap};
+
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait};
 use sea_orm::{IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, SqlErr};
 use serde_json::json;
@@ -56,6 +58,23 @@ pub struct NewUser {
 }
 
 impl State {
+    /// Names as shown, by user name; of disabled users too. An unknown name is left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn display_names(
+        &self,
+        names: impl IntoIterator<Item = &str>,
+    ) -> Result<HashMap<String, String>, StateError> {
+        let wanted: BTreeSet<&str> = names.into_iter().collect();
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = user::Entity::find().filter(user::Column::Name.is_in(wanted));
+        let found = found.all(self.reader()).await.during("reading names of users")?;
+        Ok(found.into_iter().map(|row| (row.name, row.display)).collect())
+    }
+
     /// Adds a user.
     ///
     /// # Errors

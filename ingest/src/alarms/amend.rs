@@ -7,10 +7,10 @@ use rules::{Transition, TransitionKind};
 use sea_orm::DatabaseTransaction;
 use serde::Serialize;
 
-use super::apply::{DutyLine, axes_of, current_occurrence, is_known, save};
+use super::apply::{DutyLine, axes_of, current_occurrence, demand_signature, is_known, save};
 use super::apply::{set_axes, severity_of, write_duty};
 use super::machine::{Axes, Event, Step};
-use super::{AlarmChange, Occurrence, Page};
+use super::{AlarmChange, Occurrence, Page, needs_ack};
 use crate::state::{StateError, to_body};
 
 /// What `amends` says where the settled evaluator found nothing at all.
@@ -37,9 +37,12 @@ pub(super) async fn apply(
         return Ok(None);
     }
     let Some(mut current) = current_occurrence(tx, amended.was).await? else { return Ok(None) };
-    let axes = axes_of(&current);
     match amended.standing {
         Some(standing) => {
+            if needs_ack(standing.level) {
+                demand_signature(&mut current, Page::LateUnsigned);
+            }
+            let axes = axes_of(&current);
             set_axes(&mut current, Axes { active: true, latched: false, ..axes });
             current.cleared_at = None;
             begin_when_it_did(&mut current, amended.is, standing);
@@ -49,7 +52,7 @@ pub(super) async fn apply(
             current.body = to_body(standing);
         }
         None => {
-            if let Step::To(axes) = axes.step(Event::Clear, current.latching) {
+            if let Step::To(axes) = axes_of(&current).step(Event::Clear, current.latching) {
                 set_axes(&mut current, axes);
                 current.cleared_at = Some(amended.is.map_or(amended.was.t, |is| is.t));
             }

@@ -223,6 +223,13 @@ async fn change(
     turn: &Turn<'_>,
 ) -> Result<Option<Applied>, StateError> {
     let transition = turn.transition;
+    let mut current = current;
+    if let Some(current) = current.as_mut().filter(|current| current.active) {
+        // Not a clear: it says nothing about the level, and ends an alarm that nobody has to sign.
+        if turn.needs_ack && transition.kind != TransitionKind::Clear {
+            demand_signature(current, turn.page);
+        }
+    }
     let axes = current.as_ref().map_or(Axes::NORMAL, axes_of);
     let latching = transition.latching;
     let step = axes.step(machine_event(transition, current.as_ref()), latching);
@@ -269,8 +276,9 @@ fn machine_event(transition: &Transition, current: Option<&Occurrence>) -> Event
         TransitionKind::Clear => Event::Clear,
         TransitionKind::LevelDown if !active => Event::Better,
         _ if !active => Event::Raise,
-        TransitionKind::LevelDown | TransitionKind::Unsuppress => Event::Better,
-        TransitionKind::Raise if worse => Event::Worse,
+        TransitionKind::LevelDown => Event::Better,
+        TransitionKind::Raise | TransitionKind::Unsuppress if worse => Event::Worse,
+        TransitionKind::Unsuppress => Event::Better,
         TransitionKind::Raise => Event::Raise,
         TransitionKind::LevelUp => Event::Worse,
     }
@@ -289,6 +297,15 @@ pub(super) fn set_axes(occurrence: &mut Occurrence, axes: Axes) {
         occurrence.ack_by_name = None;
         occurrence.ack_at = None;
         occurrence.ack_comment = None;
+    }
+}
+
+/// From here on the occurrence has to be signed. Where that was not so before, its signed axis said only that there was
+/// nothing to sign, and how it had reached people called nobody: `page` is the first call.
+pub(super) fn demand_signature(occurrence: &mut Occurrence, page: Page) {
+    if !std::mem::replace(&mut occurrence.needs_ack, true) {
+        occurrence.acked = false;
+        page.as_str().clone_into(&mut occurrence.page);
     }
 }
 

@@ -88,6 +88,25 @@ impl State {
         occurrence::Entity::find_by_id(id).one(self.reader()).await.during("reading an alarm")
     }
 
+    /// The raises of the same alarm before this one, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn earlier_occurrences(
+        &self,
+        of: &Occurrence,
+        limit: u64,
+    ) -> Result<Vec<Occurrence>, StateError> {
+        occurrence::Entity::find()
+            .filter(Column::AlarmId.eq(&of.alarm_id))
+            .filter(Column::Number.lt(of.number))
+            .order_by_desc(Column::Number)
+            .limit(limit)
+            .all(self.reader())
+            .await
+            .during("reading an alarm's earlier raises")
+    }
+
     /// What happened to an occurrence, oldest first.
     ///
     /// # Errors

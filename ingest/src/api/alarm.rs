@@ -16,10 +16,12 @@ use crate::account::Role;
 use crate::alarms::{AckError, AlarmChange, Listing, Occurrence, OccurrenceFilter, Signer};
 use crate::state::StateError;
 
+mod detail;
 mod view;
 
+use detail::{AlarmDetail, EARLIER_MAX, Past, detail};
+use view::transition_of;
 pub(super) use view::{Alarm, view};
-use view::{AlarmDetail, detail, transition_of};
 
 /// Longest idempotency key, bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
@@ -119,8 +121,12 @@ async fn show(
 ) -> Result<Json<AlarmDetail>, ApiError> {
     let found = seen(&api, &caller, &id).await?;
     let history = api.state().occurrence_history(&id).await?;
+    let names =
+        api.state().display_names(history.iter().filter_map(|row| row.by.as_deref())).await?;
+    let earlier = api.state().earlier_occurrences(&found, EARLIER_MAX).await?;
     let registry = api.parts.registrar.current();
-    Ok(Json(detail(&found, history, &registry, &api.parts.rules)))
+    let past = Past { history, earlier, names };
+    Ok(Json(detail(&found, past, &registry, &api.parts.rules)))
 }
 
 /// Why the alarm came; judged again from its evidence.

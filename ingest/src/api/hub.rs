@@ -105,7 +105,7 @@ impl Hub {
         self.publish(Body::Alarm { site: site.to_owned(), json: json(alarm) });
     }
 
-    /// Tells that a gateway's state has changed.
+    /// Tells that the state of a gateway of a site has changed; of the service itself where the site is empty.
     pub fn gateway<T: Serialize>(&self, site: &str, gateway: &T) {
         self.publish(Body::Gateway { site: site.to_owned(), json: json(gateway) });
     }

@@ -17,6 +17,10 @@ use crate::account::Role;
 use crate::alarms::{Occurrence, OccurrenceFilter};
 use crate::registry::{Device, SiteEntry, county};
 
+mod health;
+
+use health::Newest;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(sites)).routes(routes!(values))
 }
@@ -43,7 +47,10 @@ struct SiteView {
     worst: i32,
     /// How many alarms are active.
     active: usize,
-    /// Share of expected samples that arrived lately, 0 to 1.
+    /// Series that are expected at a rhythm.
+    expected: usize,
+    /// Share of the expected series that keep their rhythm, 0 to 1; what was never heard counts as silent. None where
+    /// nothing is expected.
     completeness: Option<f64>,
 }
 
@@ -63,7 +70,7 @@ struct DeviceView {
     name_en: String,
     role: String,
     gateway: Option<String>,
-    /// None: nothing is known of it yet.
+    /// It gives usable samples now. None: nothing is known of it.
     online: Option<bool>,
     points: Vec<PointView>,
 }
@@ -112,7 +119,9 @@ async fn sites(Shared(api): Shared<Arc<Api>>, caller: Caller) -> Result<Json<Sit
 
 fn site_view(api: &Api, entry: &SiteEntry, alarms: &[Occurrence], calls: bool) -> SiteView {
     let site = &entry.site;
-    let seen = api.parts.sources.values(&site.id);
+    let values = api.parts.sources.values(&site.id);
+    let (newest, now) = (Newest::of(&values), api.now());
+    let (expected, completeness) = newest.completeness(entry, now);
     let contacts = site.contacts.iter().filter(|_| calls);
     let alarms = alarms.iter().filter(|alarm| alarm.active);
     SiteView {
@@ -130,30 +139,28 @@ fn site_view(api: &Api, entry: &SiteEntry, alarms: &[Occurrence], calls: bool) -
                 phone: contact.phone.clone(),
             })
             .collect(),
-        devices: entry.devices.values().map(|device| device_view(device, &seen)).collect(),
+        devices: entry
+            .devices
+            .values()
+            .map(|device| device_view(device, newest.online(device, now)))
+            .collect(),
         worst: alarms.clone().map(|alarm| alarm.severity).min().unwrap_or(0),
         active: alarms.count(),
-        completeness: api.parts.sources.completeness(&site.id),
+        expected,
+        completeness,
     }
 }
 
-fn device_view(device: &Device, seen: &[LiveValue]) -> DeviceView {
+fn device_view(device: &Device, online: Option<bool>) -> DeviceView {
     DeviceView {
         id: device.id.clone(),
         name: device.name.zh.clone(),
         name_en: device.name.en.clone(),
         role: device.role.clone(),
         gateway: device.gateway.clone(),
-        online: online(device, seen),
+        online,
         points: device.points.iter().map(|point| point_view(&point.quantity)).collect(),
     }
-}
-
-/// A device answers when any of its series has a number that is not too old.
-fn online(device: &Device, seen: &[LiveValue]) -> Option<bool> {
-    let own = seen.iter().filter(|value| value.device == device.id);
-    own.map(|value| !matches!(value.quality, LiveQuality::Stale | LiveQuality::Bad))
-        .reduce(|any, one| any || one)
 }
 
 fn point_view(quantity: &str) -> PointView {

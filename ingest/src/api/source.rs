@@ -92,8 +92,10 @@ pub struct QuarantineRow {
 /// State of the service itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct SystemLive {
-    /// `embedded` or `influx`, with its state in words.
+    /// `embedded`, `influx` or `discard`.
     pub store: String,
+    /// Whether it takes data.
+    pub store_state: StoreState,
     /// The durable log.
     pub log: LogLive,
     /// What an administrator or duty staff must know now.
@@ -113,11 +115,36 @@ pub struct LogLive {
     pub store_lag: Option<u64>,
 }
 
+/// Whether the store takes data. The log keeps what it does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// It does.
+    #[default]
+    Well,
+    /// Not now; it is tried again.
+    Retrying,
+    /// It refuses: a person has to mend something.
+    Refusing,
+}
+
+/// How much a notice matters, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeLevel {
+    /// While it stands alarms do not come, or not in time: the desk keeps watch by telephone.
+    AlarmsStopped,
+    /// Something is lost or wants mending; alarms come.
+    Warning,
+}
+
 /// One notice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Notice {
     /// Stable word.
     pub code: String,
+    /// How much it matters.
+    pub level: NoticeLevel,
     /// In Chinese.
     pub zh: String,
     /// In English.
@@ -130,8 +157,6 @@ pub struct Notice {
 pub trait Sources: Send + Sync + Debug {
     /// Newest samples of a site's series; only those ever seen.
     fn values(&self, site: &str) -> Vec<LiveValue>;
-    /// Share of expected samples of a site that arrived lately, 0 to 1; none where nothing is expected or known.
-    fn completeness(&self, site: &str) -> Option<f64>;
     /// What is known of a gateway.
     fn gateway(&self, name: &str) -> GatewayLive;
     /// Every rule at every scope of a site.

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::source::{QuarantineRow, SystemLive};
+use super::source::{NoticeLevel, QuarantineRow, SystemLive};
 use super::{Api, ApiError, ErrorBody};
 use crate::account::Role;
 use crate::journal::{AuditRow, ChainCheck};
@@ -75,7 +75,12 @@ async fn system(Shared(api): Shared<Arc<Api>>, caller: Caller) -> Json<SystemVie
     let version = api.parts.config.version.clone();
     let mut live = api.parts.sources.system();
     if matches!(caller.role, Role::Plant | Role::Grid) {
-        live = SystemLive::default();
+        // A plant learns that its alarms do not come; such a notice names nobody. The rest is the bureau's.
+        let mut notices = live.notices;
+        notices.retain(|notice| {
+            caller.role == Role::Plant && notice.level == NoticeLevel::AlarmsStopped
+        });
+        live = SystemLive { notices, ..SystemLive::default() };
     }
     Json(SystemView { version, live })
 }

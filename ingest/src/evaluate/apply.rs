@@ -1,7 +1,7 @@
 //! From what evaluators say to what the state database takes.
 
+use rules::Transition;
 use rules::evaluator::{DutyEvent, Output};
-use rules::{Severity, Transition};
 
 use super::centre::Said;
 use crate::alarms;
@@ -45,13 +45,8 @@ impl Pending {
 
 fn duty(event: DutyEvent<Transition>) -> alarms::DutyEvent {
     let needs_ack = match &event {
-        DutyEvent::Turn { transition, .. } => needs_ack(transition),
+        DutyEvent::Turn { transition, .. } => alarms::needs_ack(transition.level),
         DutyEvent::Past { .. } | DutyEvent::Amend { .. } => true,
     };
     alarms::DutyEvent::from_evaluator(event, needs_ack)
-}
-
-/// 蓝 is listed and counted; nobody signs it (design §8).
-fn needs_ack(transition: &Transition) -> bool {
-    transition.level != Severity::Blue
 }

@@ -207,7 +207,8 @@ impl Connection<'_> {
         // What is longer than any frame goes on without its bytes: it is no frame either way, and the inbox stays small.
         let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;
         let payload = if is_frame { publish.payload } else { Bytes::new() };
-        self.send(ToWorker::Message(Delivery { topic, payload, ticket }))
+        let retained = publish.retain;
+        self.send(ToWorker::Message(Delivery { topic, payload, retained, ticket }))
     }
 
     fn send(&self, message: ToWorker) -> Result<(), Ended> {

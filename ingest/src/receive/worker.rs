@@ -65,6 +65,8 @@ pub struct Delivery {
     pub topic: Topic,
     /// The frame.
     pub payload: Bytes,
+    /// The broker kept it and sends it because we subscribed: it may be old.
+    pub retained: bool,
     /// What acks it to the broker.
     pub ticket: Ticket,
 }
@@ -248,7 +250,7 @@ impl Worker {
                 }
                 TopicKind::State => {
                     match self.receiver.receive_state(&mut txn, &self.ring, inbound) {
-                        Ok(Some(state)) => works.live.state(&state, now),
+                        Ok(Some(state)) => works.live.state(&state, now, message.retained),
                         Ok(None) => {}
                         Err(code) => works.metrics.dropped(code),
                     }

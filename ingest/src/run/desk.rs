@@ -6,7 +6,7 @@ use rules::RuleState;
 
 use super::open::Parts;
 use crate::api::Sources;
-use crate::api::source::{GatewayLive, LiveValue, LogLive, QuarantineRow, SystemLive};
+use crate::api::source::{GatewayLive, LiveValue, LogLive, QuarantineRow, StoreState, SystemLive};
 use crate::quarantine::Quarantine;
 
 /// See the module.
@@ -28,12 +28,8 @@ impl Sources for Desk {
         self.parts.live.values(site)
     }
 
-    fn completeness(&self, site: &str) -> Option<f64> {
-        self.parts.live.completeness(site, self.parts.clock.now_ms())
-    }
-
     fn gateway(&self, name: &str) -> GatewayLive {
-        self.parts.live.gateway(name)
+        self.parts.live.gateway(name, self.parts.clock.now_ms())
     }
 
     fn rule_states(&self, site: &str) -> Vec<RuleState> {
@@ -66,14 +62,15 @@ impl Sources for Desk {
         use std::sync::atomic::Ordering::Relaxed;
         let parts = &self.parts;
         let head = parts.shared.tail.head();
-        let trouble = match parts.stats.trouble.load(Relaxed) {
-            0 => "",
-            1 => ": does not take data now, trying again",
-            _ => ": refuses; the notices say how to mend it",
+        let store_state = match parts.stats.trouble.load(Relaxed) {
+            0 => StoreState::Well,
+            1 => StoreState::Retrying,
+            _ => StoreState::Refusing,
         };
         let bytes = u64::try_from(parts.metrics.log_bytes.get()).ok();
         SystemLive {
-            store: format!("{}{trouble}", self.store),
+            store: self.store.to_owned(),
+            store_state,
             log: LogLive {
                 bytes,
                 position: Some(head),

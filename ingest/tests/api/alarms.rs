@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::rig::{NOW, Rig};
+use rules::{Severity, Transition, TransitionKind};
+
+use crate::rig::{NOW, Rig, transition};
 
 // A raised alarm is listed with texts, numbers and names, shown whole, and explained.
 #[tokio::test]
@@ -24,10 +26,10 @@ async fn alarm_is_listed_shown_and_explained() {
         (&json!(26.5), &json!(25.0), &json!("%LEL"))
     );
     assert_eq!(
-        (&alarm["active"], &alarm["acked"], &alarm["page"]),
-        (&json!(true), &json!(false), &json!("paged"))
+        (&alarm["active"], &alarm["acked"], &alarm["needs_ack"], &alarm["page"]),
+        (&json!(true), &json!(false), &json!(true), &json!("paged"))
     );
-    assert_eq!(alarm["overridden"][0]["param"], "low");
+    assert_eq!(alarm["overridden"][0]["param"], "limit_1");
     assert!(alarm["why_zh"].as_str().unwrap().contains("26.5"), "{}", alarm["why_zh"]);
     let whole = rig.get(&cookie, &format!("/api/v1/alarms/{}", raised.id)).await.json();
     assert_eq!(whole["evidence"]["inputs"][0]["series"], "a/gas-1/gas_lel");
@@ -38,6 +40,66 @@ async fn alarm_is_listed_shown_and_explained() {
     assert_eq!((&sites["sites"][0]["worst"], &sites["sites"][0]["active"]), (&json!(2), &json!(1)));
     assert_eq!(sites["sites"][1]["worst"], 0);
     assert_eq!(rig.get(&cookie, "/api/v1/alarms/nothing").await.status, 404);
+}
+
+// After a rise the numbers shown are of the new level, and so are the times beside them; the first raise stays known.
+#[tokio::test]
+async fn level_change_says_when_it_was_judged() {
+    let rig = Rig::start().await;
+    let raised = rig.raise("a", NOW - 60_000).await.occurrence;
+    let (kind, level) = (TransitionKind::LevelUp, Severity::Red);
+    let risen = Transition { kind, level, since: NOW - 8_000, ..transition("a", NOW - 5_000) };
+    rig.judge(risen).await;
+    let cookie = rig.sign_in("duty").await;
+    let shown = rig.get(&cookie, &format!("/api/v1/alarms/{}", raised.id)).await.json();
+    assert_eq!(shown["severity"], 1);
+    assert_eq!(
+        (&shown["since"], &shown["raised_at"]),
+        (&json!(NOW - 60_000), &json!(NOW - 60_000))
+    );
+    let judged = (&shown["level_since"], &shown["level_at"]);
+    assert_eq!(judged, (&json!(NOW - 8_000), &json!(NOW - 5_000)));
+}
+
+// An alarm that is over is still there to be read, with the raises before it and who signed them by the name people know.
+#[tokio::test]
+async fn past_alarm_is_shown_with_the_raises_before_it() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let clear = |t| Transition { kind: TransitionKind::Clear, ..transition("a", t) };
+    let first = rig.raise("a", NOW - 50).await.occurrence;
+    let click = json!({ "version": first.version, "idempotency_key": "k" });
+    rig.post(&cookie, &format!("/api/v1/alarms/{}/ack", first.id), click).await;
+    rig.judge(clear(NOW - 40)).await;
+    let second = rig.raise("a", NOW - 30).await.occurrence;
+    rig.judge(clear(NOW - 20)).await;
+    let shown = rig.get(&cookie, &format!("/api/v1/alarms/{}", second.id)).await.json();
+    assert_eq!((&shown["occurrence"], &shown["active"]), (&json!(2), &json!(false)));
+    let earlier = &shown["earlier"];
+    assert_eq!(earlier.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&earlier[0]["id"], &earlier[0]["by_name"]),
+        (&json!(first.id), &json!("duty 显示"))
+    );
+    let shown = rig.get(&cookie, &format!("/api/v1/alarms/{}", first.id)).await.json();
+    assert!(shown["earlier"].as_array().unwrap().is_empty());
+    let signed = &shown["history"][1];
+    assert_eq!((&signed["by"], &signed["by_name"]), (&json!("duty"), &json!("duty 显示")));
+}
+
+// What people read has no bare word of the program where the catalogue has one for people.
+#[tokio::test]
+async fn parameters_and_sources_are_named_for_people() {
+    let rig = Rig::start().await;
+    let raised = rig.raise("a", NOW).await.occurrence;
+    let cookie = rig.sign_in("duty").await;
+    let shown = rig.get(&cookie, &format!("/api/v1/alarms/{}", raised.id)).await.json();
+    let changed = &shown["overridden"][0];
+    assert_eq!((&changed["param"], &changed["unit"]), (&json!("limit_1"), &json!("%LEL")));
+    for label in ["label_zh", "label_en"] {
+        assert!(!matches!(changed[label].as_str(), None | Some("" | "limit_1")), "{changed}");
+    }
+    assert_ne!(shown["source_clause_zh"], shown["source_clause_en"]);
 }
 
 // Two people sign at once: one signs, the other is told who was faster; the same click again is the same signature.

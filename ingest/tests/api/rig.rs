@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ingest::account::{NewApiKey, NewUser, Role};
 use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
-use ingest::api::source::{GatewayLive, LiveQuality, LiveValue, QuarantineRow, SystemLive};
+use ingest::api::source::{
+    GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, QuarantineRow, SystemLive,
+};
 use ingest::api::{Api, ApiConfig, Hub, Parts, SetupToken, Sources};
 use ingest::clock::Clock;
 use ingest::registry::Registrar;
@@ -41,18 +43,24 @@ impl TestClock {
     }
 }
 
-/// One value for site `a`; a question for the system's state of a broken service panics.
+/// What a test has set, at first one value for site `a`; a question for the system's state of a broken service panics.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     system_panics: bool,
+    values: Mutex<Vec<LiveValue>>,
+}
+
+impl Running {
+    /// From now on these are the newest values.
+    pub(crate) fn set(&self, values: Vec<LiveValue>) {
+        *self.values.lock().unwrap() = values;
+    }
 }
 
 impl Sources for Running {
     fn values(&self, site: &str) -> Vec<LiveValue> {
-        if site == "a" { vec![live_value("a", 12.5)] } else { Vec::new() }
-    }
-    fn completeness(&self, _site: &str) -> Option<f64> {
-        Some(0.75)
+        let values = self.values.lock().unwrap();
+        values.iter().filter(|value| value.site == site).cloned().collect()
     }
     fn gateway(&self, _name: &str) -> GatewayLive {
         GatewayLive { online: Some(true), ..GatewayLive::default() }
@@ -65,7 +73,18 @@ impl Sources for Running {
     }
     fn system(&self) -> SystemLive {
         assert!(!self.system_panics, "a handler that panics");
-        SystemLive { store: "embedded".to_owned(), ..SystemLive::default() }
+        let notice = |code: &str, level| Notice {
+            code: code.to_owned(),
+            level,
+            zh: String::new(),
+            en: String::new(),
+            since: NOW,
+        };
+        let notices = vec![
+            notice("broker_down", NoticeLevel::AlarmsStopped),
+            notice("key_reuse", NoticeLevel::Warning),
+        ];
+        SystemLive { store: "embedded".to_owned(), notices, ..SystemLive::default() }
     }
 }
 
@@ -126,6 +145,7 @@ pub(crate) struct Rig {
     pub(crate) api: Arc<Api>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<TestClock>,
+    pub(crate) sources: Arc<Running>,
     pub(crate) client: Client,
     pub(crate) setup: Secret,
     pub(crate) stop: CancellationToken,
@@ -149,6 +169,10 @@ impl Rig {
         }
         let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
         let hub = Arc::new(Hub::new(NOW));
+        let sources = Arc::new(Running {
+            system_panics: options.system_panics,
+            values: Mutex::new(vec![live_value("a", 12.5)]),
+        });
         let (token, setup) = SetupToken::draw().unwrap();
         let stop = CancellationToken::new();
         let parts = Parts {
@@ -156,7 +180,7 @@ impl Rig {
             registrar: Arc::new(Registrar::new(state.load_registry().await.unwrap())),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             history: Arc::new(History),
-            sources: Arc::new(Running { system_panics: options.system_panics }),
+            sources: Arc::clone(&sources) as Arc<dyn Sources>,
             rules: Arc::new(rules::Catalogue::built_in().unwrap()),
             hub: Arc::clone(&hub),
             facts_recorded: Arc::default(),
@@ -171,7 +195,7 @@ impl Rig {
         tasks.spawn(async move { served.await.unwrap() });
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, state, api, hub, clock, client, setup, stop, tasks, _folder: folder }
+        Self { base, state, api, hub, clock, sources, client, setup, stop, tasks, _folder: folder }
     }
 
     /// Sends as the console's own page does: with its origin, and a cookie if there is one.
@@ -224,7 +248,12 @@ impl Rig {
 
     /// Raises an alarm as the evaluator would, and tells the streams.
     pub(crate) async fn raise(&self, site: &str, t: i64) -> AlarmChange {
-        let transition = transition(site, t);
+        self.judge(transition(site, t)).await
+    }
+
+    /// Lets the evaluator decide, and tells the streams.
+    pub(crate) async fn judge(&self, transition: rules::Transition) -> AlarmChange {
+        let t = transition.t;
         let turn = DutyEvent::Turn {
             sample_at: t,
             decided_at: t,
@@ -305,7 +334,7 @@ pub(crate) async fn api_key(rig: &Rig, role: Role, site: Option<&str>) -> String
 }
 
 /// A gas alarm, with evidence that judges again to the same.
-fn transition(site: &str, t: i64) -> rules::Transition {
+pub(crate) fn transition(site: &str, t: i64) -> rules::Transition {
     let text = TRANSITION.replace("SITE", site).replace("9999", &t.to_string());
     serde_json::from_str(&text).unwrap()
 }

@@ -61,7 +61,7 @@ fn signer(version: i64, key: &str) -> Signer<'_> {
     Signer { user: "li", display: "李", version, comment, idempotency_key: key, at: NOW + 5 }
 }
 
-use Severity::{Orange, Red, Yellow};
+use Severity::{Blue, Orange, Red, Yellow};
 use TransitionKind::{Clear, LevelDown, LevelUp, Raise, Unsuppress};
 
 // The same batch again, as after a restart, changes no row, gives no change, tells nobody.
@@ -234,6 +234,61 @@ async fn statistical_event_has_no_ack_axis() {
     assert!(change.occurrence.acked && change.occurrence.ack_by.is_none() && !change.pages);
     let refused = state.ack_occurrence(&change.occurrence.id, &signer(1, "k")).await;
     assert!(matches!(refused, Err(AckError::Conflict(_))));
+}
+
+// A 蓝 alarm that rises is one like any other from then on: it pages, waits for a signature, and keeps asking when it
+// falls back.
+#[tokio::test]
+async fn blue_that_rises_asks_for_a_signature() {
+    let (state, _folder) = open().await;
+    let blue = || turn(transition(Raise, Blue, 10), Page::Paged, false);
+    apply(&state, vec![blue()]).await;
+    let worse = apply(&state, vec![event(LevelUp, Yellow, 20)]).await.remove(0);
+    assert!(worse.pages && worse.occurrence.needs_ack && !worse.occurrence.acked);
+    assert_eq!(outbox(&state).await.len(), 1);
+    let listing = Listing::Unacked;
+    let unsigned = OccurrenceFilter { listing, ..OccurrenceFilter::default() };
+    assert_eq!(state.occurrences(&unsigned).await.unwrap().len(), 1);
+    let better = turn(transition(LevelDown, Blue, 30), Page::Paged, false);
+    let better = apply(&state, vec![better]).await.remove(0).occurrence;
+    assert!(better.needs_ack && !better.acked, "what was asked for is not taken back");
+    let signed = state.ack_occurrence(&better.id, &signer(better.version, "k")).await.unwrap();
+    let cleared = apply(&state, vec![event(Clear, Blue, 40)]).await.remove(0).occurrence;
+    assert!(signed.acked && cleared.acked && !cleared.active);
+}
+
+// A correction to a worse level than 蓝 enters the list unsigned, and still calls nobody; one that clears asks nothing.
+#[tokio::test]
+async fn blue_that_is_amended_to_worse_is_unsigned() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![turn(transition(Raise, Blue, 10), Page::Paged, false)]).await;
+    let is = Some(Box::new(transition(Raise, Yellow, 9)));
+    let was = || Box::new(transition(Raise, Blue, 10));
+    let worse = DutyEvent::Amend { was: was(), standing: is.clone(), is, decided_at: NOW };
+    let change = apply(&state, vec![worse]).await.remove(0);
+    assert!(!change.pages && change.occurrence.needs_ack && !change.occurrence.acked);
+    assert_eq!(change.occurrence.page, "late_unsigned");
+    assert!(outbox(&state).await.is_empty());
+}
+
+// History never calls: a rise that backfill brings is unsigned and silent, although 蓝 itself had come in time.
+#[tokio::test]
+async fn blue_that_rises_in_history_is_unsigned_and_silent() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![turn(transition(Raise, Blue, 10), Page::Paged, false)]).await;
+    let late = turn(transition(LevelUp, Yellow, 20), Page::Silent, true);
+    let change = apply(&state, vec![late]).await.remove(0);
+    assert!(!change.pages && !change.occurrence.acked);
+    assert_eq!(change.occurrence.page, "silent");
+}
+
+// What was suppressed and comes free at a worse level than 蓝 pages and is unsigned.
+#[tokio::test]
+async fn blue_that_comes_free_worse_asks_for_a_signature() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![turn(transition(Raise, Blue, 10), Page::Paged, false)]).await;
+    let freed = apply(&state, vec![event(Unsuppress, Orange, 20)]).await.remove(0);
+    assert!(freed.pages && freed.occurrence.needs_ack && !freed.occurrence.acked);
 }
 
 // Snapshots come back newest first, a few are kept, and the verdicts go back to one when the log was restored.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Parsed;
-use crate::alarms::{HistoryRow, Occurrence};
+use crate::alarms::Occurrence;
 use crate::registry::{Registry, county};
 
 /// An alarm as listed: one raise of one rule at one scope.
@@ -32,12 +32,19 @@ pub(in crate::api) struct Alarm {
     severity: i32,
     source_level: Option<String>,
     active: bool,
+    /// Signed, or nobody has to sign it: see `needs_ack`.
     acked: bool,
+    /// False for 蓝 that was never worse: 无需签收.
+    needs_ack: bool,
     latched: bool,
-    /// Event time at which the condition began, ms UTC.
+    /// Event time at which the condition of its first level began, ms UTC.
     since: i64,
-    /// Event time at which its delay had run out, ms UTC.
+    /// Event time at which the delay of its first level had run out, ms UTC.
     raised_at: i64,
+    /// Event time at which the condition of its present level began, ms UTC: value, limit and reason are of that one.
+    level_since: i64,
+    /// Event time of the judgement that value, limit and reason come from, ms UTC.
+    level_at: i64,
     cleared_at: Option<i64>,
     /// Centre time, ms UTC.
     recorded_at: i64,
@@ -58,8 +65,11 @@ pub(in crate::api) struct Alarm {
     consequence_en: String,
     action_zh: Vec<String>,
     action_en: Vec<String>,
-    source_clause: String,
-    quality_note: Option<String>,
+    source_clause_zh: String,
+    source_clause_en: String,
+    /// Says when the rule judged on readings that are not plainly good.
+    quality_note_zh: Option<String>,
+    quality_note_en: Option<String>,
 }
 
 /// Who signed.
@@ -73,56 +83,13 @@ struct Signature {
 
 /// A parameter that is not the catalogue's default.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(in crate::api) struct Overridden {
+struct Overridden {
     param: String,
+    label_zh: String,
+    label_en: String,
+    unit: String,
     default: Option<f64>,
     value: f64,
-}
-
-/// An alarm whole.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AlarmDetail {
-    #[serde(flatten)]
-    alarm: Alarm,
-    evidence: Option<EvidenceView>,
-    history: Vec<HistoryLine>,
-}
-
-/// What the rule judged on.
-#[derive(Debug, Serialize, ToSchema)]
-struct EvidenceView {
-    inputs: Vec<InputView>,
-    limit: Option<f64>,
-    clear_limit: Option<f64>,
-    on_ms: i64,
-    off_ms: i64,
-    rule_version: u32,
-    fact_revision: u64,
-    samples_from: i64,
-    samples_to: i64,
-    suppression: Option<String>,
-}
-
-/// One input.
-#[derive(Debug, Serialize, ToSchema)]
-struct InputView {
-    series: String,
-    device: String,
-    quantity: String,
-    unit: String,
-    value: Option<f64>,
-    quality: &'static str,
-    t: Option<i64>,
-}
-
-/// One line of the history.
-#[derive(Debug, Serialize, ToSchema)]
-struct HistoryLine {
-    at: i64,
-    event_time: i64,
-    kind: String,
-    by: Option<String>,
-    comment: Option<String>,
 }
 
 /// The transition that raised an occurrence, or that changed it last.
@@ -140,6 +107,7 @@ pub(in crate::api) fn view(
     let evidence = transition.as_ref().map(|transition| transition.evidence.as_ref());
     let card = Card::of(occurrence, transition.as_ref(), rules);
     let why = |lang| evidence.map(|evidence| rules::why(evidence, lang)).unwrap_or_default();
+    let doubtful = transition.as_ref().and_then(doubtful);
     let site = registry.site(&occurrence.site).map(|entry| &entry.site);
     let county = site.map_or(String::new(), |site| site.county.clone());
     let site_name = site.map_or_else(|| occurrence.site.clone(), |site| site.name.zh.clone());
@@ -161,9 +129,12 @@ pub(in crate::api) fn view(
         source_level: occurrence.source_level.clone(),
         active: occurrence.active,
         acked: occurrence.acked,
+        needs_ack: occurrence.needs_ack,
         latched: occurrence.latched,
         since: occurrence.since,
         raised_at: occurrence.raised_at,
+        level_since: transition.as_ref().map_or(occurrence.since, |judged| judged.since),
+        level_at: transition.as_ref().map_or(occurrence.raised_at, |judged| judged.t),
         cleared_at: occurrence.cleared_at,
         recorded_at: occurrence.recorded_at,
         ack: signature(occurrence),
@@ -182,8 +153,10 @@ pub(in crate::api) fn view(
         consequence_en: card.consequence.en,
         action_zh: card.action.iter().map(|text| text.zh.clone()).collect(),
         action_en: card.action.iter().map(|text| text.en.clone()).collect(),
-        source_clause: card.source.zh,
-        quality_note: transition.as_ref().and_then(quality_note),
+        source_clause_zh: card.source.zh,
+        source_clause_en: card.source.en,
+        quality_note_zh: doubtful.as_ref().map(|devices| format!("数据质量存疑: {devices}")),
+        quality_note_en: doubtful.map(|devices| format!("doubtful readings: {devices}")),
     }
 }
 
@@ -223,88 +196,26 @@ fn overridden(transition: &Transition, rules: &Catalogue) -> Vec<Overridden> {
     let rule = rules.rule(&transition.rule);
     let parameters = transition.evidence.parameters.iter().filter(|p| p.overridden);
     parameters
-        .map(|parameter| Overridden {
-            param: parameter.name.clone(),
-            default: rule.and_then(|rule| rule.param(&parameter.name)?.default),
-            value: parameter.value,
+        .map(|parameter| {
+            let spec = rule.and_then(|rule| rule.param(&parameter.name));
+            let label = spec.map_or_else(|| Text::same(&parameter.name), |spec| spec.label.clone());
+            Overridden {
+                param: parameter.name.clone(),
+                label_zh: label.zh,
+                label_en: label.en,
+                unit: parameter.unit.clone(),
+                default: spec.and_then(|spec| spec.default),
+                value: parameter.value,
+            }
         })
         .collect()
 }
 
-/// Says when the rule judged on readings that are not plainly good.
-fn quality_note(transition: &Transition) -> Option<String> {
+/// The devices whose readings the rule judged on were not plainly good.
+fn doubtful(transition: &Transition) -> Option<String> {
     let doubtful = transition.evidence.inputs.iter();
     let doubtful = doubtful.filter(|input| input.quality != rules::Quality::Good);
     let mut devices: Vec<&str> = doubtful.map(|input| input.series.device.as_str()).collect();
     devices.dedup();
-    if devices.is_empty() {
-        return None;
-    }
-    let devices = devices.join(", ");
-    Some(format!("数据质量存疑 / doubtful readings: {devices}"))
-}
-
-/// An occurrence whole.
-pub(super) fn detail(
-    occurrence: &Occurrence,
-    history: Vec<HistoryRow>,
-    registry: &Registry,
-    rules: &Catalogue,
-) -> AlarmDetail {
-    let transition = transition_of(occurrence).ok();
-    AlarmDetail {
-        alarm: view(occurrence, registry, rules),
-        evidence: transition.map(|transition| EvidenceView::from(*transition.evidence)),
-        history: history.into_iter().map(HistoryLine::from).collect(),
-    }
-}
-
-impl From<rules::Evidence> for EvidenceView {
-    fn from(evidence: rules::Evidence) -> Self {
-        Self {
-            inputs: evidence.inputs.into_iter().map(InputView::from).collect(),
-            limit: evidence.limit,
-            clear_limit: evidence.clear_limit,
-            on_ms: evidence.on_ms,
-            off_ms: evidence.off_ms,
-            rule_version: evidence.rule_version,
-            fact_revision: evidence.fact_revision,
-            samples_from: evidence.samples_from,
-            samples_to: evidence.samples_to,
-            suppression: evidence.suppression.map(|suppression| suppression.by),
-        }
-    }
-}
-
-impl From<rules::evidence::Input> for InputView {
-    fn from(input: rules::evidence::Input) -> Self {
-        let quality = match input.quality {
-            rules::Quality::Good => "good",
-            rules::Quality::Uncertain { .. } => "uncertain",
-            rules::Quality::Bad => "bad",
-            rules::Quality::Stale => "stale",
-            rules::Quality::Substituted => "substituted",
-        };
-        Self {
-            series: input.series.to_string(),
-            device: input.series.device,
-            quantity: input.series.quantity,
-            unit: input.unit,
-            value: input.value,
-            quality,
-            t: input.t,
-        }
-    }
-}
-
-impl From<HistoryRow> for HistoryLine {
-    fn from(row: HistoryRow) -> Self {
-        Self {
-            at: row.at,
-            event_time: row.event_time,
-            kind: row.kind,
-            by: row.by,
-            comment: row.comment,
-        }
-    }
+    (!devices.is_empty()).then(|| devices.join(", "))
 }

@@ -67,7 +67,7 @@ pub mod occurrence {
         pub latched: bool,
         /// The rule latches.
         pub latching: bool,
-        /// False for statistical 蓝 events.
+        /// False for 蓝 that was never worse.
         pub needs_ack: bool,
         /// Event time at which the condition began, ms UTC.
         pub since: i64,

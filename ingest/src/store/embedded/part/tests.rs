@@ -72,9 +72,9 @@ proptest! {
 
     #[test]
     fn damaged_bytes_are_an_error_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decode_times(&bytes, HOUR).is_ok();
-        let _ = decode_column(&bytes, &bytes, 7).is_ok();
-        let _ = decode_minutes(&bytes).is_ok();
+        drop(decode_times(&bytes, HOUR));
+        drop(decode_column(&bytes, &bytes, 7));
+        drop(decode_minutes(&bytes));
     }
 }
 

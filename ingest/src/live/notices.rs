@@ -1,0 +1,99 @@
+//! What people should know now: one notice per code and thing, with its words and how much it matters.
+
+use std::collections::BTreeMap;
+
+use crate::api::source::{Notice, NoticeLevel};
+
+/// Notices kept.
+const NOTICES_MAX: usize = 1_000;
+
+/// The notices that are up.
+#[derive(Debug, Default)]
+pub(super) struct Notices(BTreeMap<(String, String), Notice>);
+
+impl Notices {
+    /// Puts a notice up; `true` where it was not up. One that is up keeps its beginning.
+    pub(super) fn put(&mut self, code: &str, about: &str, text: &str, now: i64) -> bool {
+        let key = (code.to_owned(), about.to_owned());
+        let before = self.0.get(&key).map(|notice| notice.since);
+        if before.is_none() && self.0.len() >= NOTICES_MAX {
+            self.forget_oldest();
+        }
+        let en = if about.is_empty() { text.to_owned() } else { format!("{about}: {text}") };
+        let (level, zh) = words(code);
+        let zh = match (zh, about) {
+            ("", _) => en.clone(),
+            // Words that end with a colon are followed by what they cannot know.
+            (zh, _) if zh.ends_with('：') => format!("{zh}{en}"),
+            (zh, "") => zh.to_owned(),
+            (zh, about) => format!("{zh}（{about}）"),
+        };
+        let since = before.unwrap_or(now);
+        self.0.insert(key, Notice { code: code.to_owned(), level, zh, en, since });
+        before.is_none()
+    }
+
+    /// Takes a notice down; `true` where it was up.
+    pub(super) fn take_down(&mut self, code: &str) -> bool {
+        self.0.remove(&(code.to_owned(), String::new())).is_some()
+    }
+
+    /// All of them, those that stop alarms first, then newest first.
+    pub(super) fn all(&self) -> Vec<Notice> {
+        let mut notices: Vec<Notice> = self.0.values().cloned().collect();
+        notices.sort_by_key(|notice| (notice.level, std::cmp::Reverse(notice.since)));
+        notices
+    }
+
+    /// Notices that say that alarms are stopped are few and never forgotten.
+    fn forget_oldest(&mut self) {
+        let warnings = self.0.iter().filter(|(_, notice)| notice.level == NoticeLevel::Warning);
+        let oldest = warnings.min_by_key(|(_, notice)| notice.since).map(|(key, _)| key.clone());
+        oldest.map(|key| self.0.remove(&key));
+    }
+}
+
+/// How much a code matters, and its Chinese.
+fn words(code: &str) -> (NoticeLevel, &'static str) {
+    use NoticeLevel::{AlarmsStopped, Warning};
+    match code {
+        "broker_down" => (AlarmsStopped, "与网关的通信中断, 收不到现场数据, 请检查消息代理"),
+        "evaluator_failing" => (AlarmsStopped, "报警判定停止, 请检查状态数据库与磁盘"),
+        "evaluator_behind" => (AlarmsStopped, "报警判定停滞, 新数据超过 10 秒未判定"),
+        "log_failing" => (AlarmsStopped, "中心日志无法写入, 暂不确认任何数据, 请检查磁盘"),
+        "log_stalled" => (AlarmsStopped, "中心接收停滞, 请检查本机磁盘与负载"),
+        "store_trouble" => (Warning, "历史库暂不接收数据, 报警不受影响, 数据留在中心日志中"),
+        "store_refuses" => {
+            (Warning, "历史库拒绝写入，数据留在中心日志中，报警不受影响，请按提示处理：")
+        }
+        "key_reuse" => (Warning, "同一编号收到两个不同的数据块，可能是磁盘镜像被复制或数据被伪造"),
+        "chain_conflict" => (Warning, "网关数据的先后次序与其声明不符，可能更换或恢复过磁盘"),
+        "unknown_gateway" => {
+            (Warning, "收到未登记网关的消息，请在中心登记该网关，或改正其配置中的名称：")
+        }
+        "mac" => (
+            Warning,
+            "以该网关名义发来的消息签名不符，请核对其配置中的密钥（--rekey 可重新发放）；密钥无误则是有人伪造，请检查消息服务器的权限",
+        ),
+        "frame_length" => (
+            Warning,
+            "以该网关名义发来的消息长度不对，有别的程序在其主题上发布，请检查消息服务器的权限",
+        ),
+        "topic_mismatch" | "gateway_mismatch" => (
+            Warning,
+            "消息用该网关的密钥签名，却自称另一网关，可能是配置被复制或密钥被盗，请为每个网关重新发放密钥",
+        ),
+        "frame_version" | "frame_kind" | "malformed" | "manifest_malformed" => {
+            (Warning, "该网关的消息无法解读，请与中心使用同一版本的程序")
+        }
+        "manifest_site" => (Warning, "网关清单中的企业与注册信息不一致"),
+        "hole_given_up" => (Warning, "缺失数据之后等待的数据过多, 缺失部分按丢失处理"),
+        "block_unreadable" => (Warning, "中心日志中一个数据块在判定前丢失"),
+        "clock_distrusted" => (Warning, "多数网关认为中心时钟偏慢，请检查本机对时"),
+        "log_crowded" => (Warning, "中心日志已用八成以上，网关补传暂缓"),
+        _ => (Warning, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests;
