@@ -123,6 +123,7 @@ pub struct Parts {
 pub struct Api {
     pub(crate) parts: Parts,
     pub(crate) sign_ins: limit::SignIns,
+    pub(crate) changes: limit::Changes,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) queries: Semaphore,
     pub(crate) shutdown: CancellationToken,
@@ -134,6 +135,7 @@ impl Api {
     pub fn new(parts: Parts, shutdown: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             sign_ins: limit::SignIns::new(parts.config.sign_ins_per_minute),
+            changes: limit::Changes::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             queries: Semaphore::new(QUERIES_MAX),
             parts,

@@ -12,6 +12,8 @@ mod access;
 mod alarms;
 #[path = "api/document.rs"]
 mod document;
+#[path = "api/facts.rs"]
+mod facts;
 #[path = "api/live.rs"]
 mod live;
 #[path = "api/rig.rs"]

@@ -1,5 +1,5 @@
 //! How often somebody may try to sign in: per name and per address, so that neither a guessed password nor a guessed
-//! set-up token is a matter of patience.
+//! set-up token is a matter of patience. And how often somebody may record a fact.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -9,12 +9,19 @@ use governor::{Quota, RateLimiter, state::keyed::HashMapStateStore};
 use std::hash::Hash;
 
 use super::ApiError;
+use super::auth::Caller;
+use crate::account::Role;
 
 /// Names or addresses remembered at once; beyond it everybody waits, which an attack has to pay for too.
 const KEYS_MAX: usize = 10_000;
 
 /// People behind one address who may sign in at the change of shift.
 const ADDRESS_SHARE: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
+
+/// Facts a plant may record at once; then one a minute.
+const PLANT_CHANGES: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
+/// Facts anybody of the bureau may record in a minute.
+const BUREAU_CHANGES: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 
 type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 
@@ -42,6 +49,34 @@ impl SignIns {
         match waits.into_iter().flatten().max() {
             None => Ok(()),
             Some(wait_s) => Err(ApiError::too_many("too many attempts to sign in; wait", wait_s)),
+        }
+    }
+}
+
+/// How many facts a caller may record: each is kept for ever and takes the log's reserve.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    plant: Keyed<String>,
+    bureau: Keyed<String>,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        let one_a_minute = Quota::per_minute(NonZeroU32::MIN);
+        Self {
+            plant: RateLimiter::hashmap(one_a_minute.allow_burst(PLANT_CHANGES)),
+            bureau: RateLimiter::hashmap(Quota::per_minute(BUREAU_CHANGES)),
+        }
+    }
+}
+
+impl Changes {
+    /// Counts a change.
+    pub(super) fn check(&self, caller: &Caller) -> Result<(), ApiError> {
+        let limiter = if caller.role == Role::Plant { &self.plant } else { &self.bureau };
+        match check(limiter, &caller.name) {
+            None => Ok(()),
+            Some(wait_s) => Err(ApiError::too_many("too many facts recorded; wait", wait_s)),
         }
     }
 }
