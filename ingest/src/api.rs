@@ -36,6 +36,7 @@ mod fact;
 mod gateway;
 mod hub;
 mod limit;
+mod queries;
 mod request;
 mod rule;
 mod series;
@@ -60,6 +61,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const STREAMS_MAX: usize = 256;
 /// History queries running at once: each holds a blocking thread and a database reader.
 pub const QUERIES_MAX: usize = 4;
+/// Longest wait of a history query for its turn.
+const QUERY_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between heartbeats of a stream.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,8 @@ pub struct ApiConfig {
     pub heartbeat: Duration,
     /// Attempts to sign in, per minute, for one name and for one address.
     pub sign_ins_per_minute: u32,
+    /// Longest wait of a history query for its turn.
+    pub query_patience: Duration,
     /// Shown by `/system`.
     pub version: String,
     /// What a gateway's configuration needs besides its key, e.g. the `[broker]` table; part of the snippet.
@@ -87,6 +92,7 @@ impl Default for ApiConfig {
             sessions: SessionPolicy::default(),
             heartbeat: HEARTBEAT,
             sign_ins_per_minute: 10,
+            query_patience: QUERY_PATIENCE,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             gateway_snippet: String::new(),
         }
@@ -125,7 +131,7 @@ pub struct Api {
     pub(crate) sign_ins: limit::SignIns,
     pub(crate) changes: limit::Changes,
     pub(crate) streams: Arc<Semaphore>,
-    pub(crate) queries: Semaphore,
+    pub(crate) queries: queries::Queries,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -137,7 +143,7 @@ impl Api {
             sign_ins: limit::SignIns::new(parts.config.sign_ins_per_minute),
             changes: limit::Changes::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            queries: Semaphore::new(QUERIES_MAX),
+            queries: queries::Queries::new(QUERIES_MAX, parts.config.query_patience),
             parts,
             shutdown,
         })

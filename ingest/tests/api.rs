@@ -14,6 +14,8 @@ mod alarms;
 mod document;
 #[path = "api/facts.rs"]
 mod facts;
+#[path = "api/history.rs"]
+mod history;
 #[path = "api/live.rs"]
 mod live;
 #[path = "api/rig.rs"]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use ingest::account::{NewApiKey, NewUser, Role};
@@ -84,13 +84,39 @@ pub(crate) fn live_value(site: &str, value: f64) -> LiveValue {
     }
 }
 
-/// Answers one window for `incomer`; any other device's history is broken.
-#[derive(Debug)]
-struct History;
+/// Answers one window for `incomer`, and for `slow` once it is let; any other device's history is broken.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Queries of `slow` that run, and whether they may end.
+    slow: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl History {
+    pub(crate) fn running(&self) -> usize {
+        self.slow.lock().unwrap().0
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.slow.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+
+    fn be_slow(&self) {
+        let mut slow = self.slow.lock().unwrap();
+        slow.0 += 1;
+        while !slow.1 {
+            slow = self.changed.wait(slow).unwrap();
+        }
+        slow.0 -= 1;
+    }
+}
 
 impl HistoryReader for History {
     fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError> {
-        if query.device != "incomer" {
+        if query.device == "slow" {
+            self.be_slow();
+        } else if query.device != "incomer" {
             let reason = "disk gone".to_owned();
             return Err(StoreError::Unavailable { store: "test", reason, pause_ms: 0 });
         }
@@ -126,6 +152,7 @@ pub(crate) struct Rig {
     pub(crate) api: Arc<Api>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<TestClock>,
+    pub(crate) history: Arc<History>,
     pub(crate) client: Client,
     pub(crate) setup: Secret,
     pub(crate) stop: CancellationToken,
@@ -151,11 +178,12 @@ impl Rig {
         let hub = Arc::new(Hub::new(NOW));
         let (token, setup) = SetupToken::draw().unwrap();
         let stop = CancellationToken::new();
+        let history = Arc::new(History::default());
         let parts = Parts {
             state: state.clone(),
             registrar: Arc::new(Registrar::new(state.load_registry().await.unwrap())),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            history: Arc::new(History),
+            history: Arc::clone(&history) as Arc<dyn HistoryReader>,
             sources: Arc::new(Running { system_panics: options.system_panics }),
             rules: Arc::new(rules::Catalogue::built_in().unwrap()),
             hub: Arc::clone(&hub),
@@ -171,7 +199,7 @@ impl Rig {
         tasks.spawn(async move { served.await.unwrap() });
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, state, api, hub, clock, client, setup, stop, tasks, _folder: folder }
+        Self { base, state, api, hub, clock, history, client, setup, stop, tasks, _folder: folder }
     }
 
     /// Sends as the console's own page does: with its origin, and a cookie if there is one.
@@ -244,6 +272,24 @@ impl Rig {
         self.api.announce(&changes);
         changes.into_iter().next().unwrap()
     }
+}
+
+impl Drop for Rig {
+    /// The runtime waits for its blocking threads.
+    fn drop(&mut self) {
+        self.history.let_go();
+    }
+}
+
+/// Waits until something is so, at most 20 s.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, looking).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// Everything that any test of this program has logged.
