@@ -13,7 +13,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use rules::Catalogue;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -36,6 +36,7 @@ mod fact;
 mod gateway;
 mod hub;
 mod limit;
+mod places;
 mod queries;
 mod request;
 mod rule;
@@ -130,7 +131,7 @@ pub struct Api {
     pub(crate) parts: Parts,
     pub(crate) sign_ins: limit::SignIns,
     pub(crate) changes: limit::Changes,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: places::Places,
     pub(crate) queries: queries::Queries,
     pub(crate) shutdown: CancellationToken,
 }
@@ -142,7 +143,7 @@ impl Api {
         Arc::new(Self {
             sign_ins: limit::SignIns::new(parts.config.sign_ins_per_minute),
             changes: limit::Changes::default(),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams: places::Places::new(STREAMS_MAX),
             queries: queries::Queries::new(QUERIES_MAX, parts.config.query_patience),
             parts,
             shutdown,

@@ -13,7 +13,6 @@ use axum::response::sse::Event as Sent;
 use futures_util::Stream;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::IntoParams;
@@ -22,8 +21,9 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::hub::{Body, Event, Resume};
+use super::places::Place;
 use super::{Api, ApiError, ErrorBody};
-use crate::account::Scope;
+use crate::account::{Role, Scope};
 
 /// Time between two batches of values: at most four a second.
 const FLUSH: Duration = Duration::from_millis(250);
@@ -50,10 +50,8 @@ async fn stream(
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
-    let places = Arc::clone(&api.streams);
-    let place = places
-        .try_acquire_owned()
-        .map_err(|_| ApiError::too_many("too many streams are open; close a tab", 10))?;
+    let on_duty = matches!(caller.role, Role::Duty | Role::Officer);
+    let place = api.streams.take(&caller.name, on_duty)?;
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let asked = from.last_event_id.as_deref().or(header);
     let feed = Feed::open(api, caller, asked, place);
@@ -72,16 +70,11 @@ struct Feed {
     beat: Interval,
     must_reset: bool,
     is_over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Feed {
-    fn open(
-        api: Arc<Api>,
-        caller: Caller,
-        asked: Option<&str>,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    fn open(api: Arc<Api>, caller: Caller, asked: Option<&str>, place: Place) -> Self {
         let last = asked.map(|text| text.trim().parse().unwrap_or(u64::MAX));
         let (resume, receiver) = api.parts.hub.subscribe(last);
         let (waiting, must_reset) = match resume {

@@ -169,3 +169,32 @@ async fn streams_end_with_their_session_and_with_the_service() {
     timeout(PATIENCE, drained).await.expect("the stream ends");
     timeout(PATIENCE, rig.tasks.wait()).await.expect("the service stops");
 }
+
+// One account has eight streams and no more; a closed one is free again, and others are not concerned.
+#[tokio::test]
+async fn streams_of_one_account_are_bounded() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("plant-a").await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let mut stream = Listening::open(&rig, &cookie, None).await;
+        stream.until("hb").await;
+        open.push(stream);
+    }
+    let ninth = rig.get(&cookie, "/api/v1/stream").await;
+    assert_eq!((ninth.status, ninth.code()), (429, "too_many".to_owned()));
+    let duty = rig.sign_in("duty").await;
+    Listening::open(&rig, &duty, None).await.until("hb").await;
+    open.pop();
+    let again = async {
+        loop {
+            let request = rig.client.get(format!("{}/api/v1/stream", rig.base));
+            let response = request.header(COOKIE, &cookie).send().await.unwrap();
+            if response.status() == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("the place is free again");
+}
