@@ -36,6 +36,7 @@ mod fact;
 mod gateway;
 mod hub;
 mod limit;
+mod peer;
 mod places;
 mod queries;
 mod request;
@@ -76,7 +77,7 @@ pub struct ApiConfig {
     pub sessions: SessionPolicy,
     /// Time between heartbeats of a stream; the console calls the line dead after 12 s.
     pub heartbeat: Duration,
-    /// Attempts to sign in, per minute, for one name and for one address.
+    /// Failed attempts to sign in, per minute, for one name; five times as many for one address.
     pub sign_ins_per_minute: u32,
     /// Longest wait of a history query for its turn.
     pub query_patience: Duration,

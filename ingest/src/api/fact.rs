@@ -145,7 +145,7 @@ async fn record(
     let entry = caller.site(&registry, &form.site)?;
     check_revision(&caller, &registry, &form)?;
     bounds::check_room(&form, &registry, now)?;
-    api.changes.check(&caller)?;
+    api.changes.check(&caller, now)?;
     let body = body(&caller, entry, &form)?;
     let new = NewFact {
         id: form.id,

@@ -1,10 +1,9 @@
 //! Signing in and out, and the first run.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
@@ -15,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{COOKIE_NAME, Caller};
+use super::peer::Peer;
 use super::{Api, ApiError, ErrorBody};
 use crate::account::{AccountError, NewUser, Role, User};
 use crate::journal::Act;
@@ -75,18 +75,21 @@ async fn who_am_i(Shared(api): Shared<Arc<Api>>, caller: Caller) -> Json<Session
     (status = 429, body = ErrorBody)))]
 async fn sign_in(
     Shared(api): Shared<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Peer(address): Peer,
     Json(given): Json<Credentials>,
 ) -> Result<impl IntoResponse, ApiError> {
-    api.sign_ins.check(&given.name, peer.ip())?;
+    let attempt = api.sign_ins.begin(&given.name, address, api.now())?;
     let password = Secret::new(given.password);
     match api.state().check_password(&given.name, password).await {
-        Ok(user) => opened(&api, user).await,
+        Ok(user) => {
+            api.sign_ins.succeeded(attempt, api.now());
+            opened(&api, user).await
+        }
         Err(AccountError::BadCredentials) => {
             let subject: String = given.name.chars().take(64).collect();
             let act =
                 Act { at: api.now(), actor: "-", action: "session.refused", subject: &subject };
-            api.state().audit(act, &json!({ "address": peer.ip().to_string() })).await?;
+            api.state().audit(act, &json!({ "address": address.to_string() })).await?;
             Err(AccountError::BadCredentials.into())
         }
         Err(error) => Err(error.into()),
@@ -112,10 +115,10 @@ async fn sign_out(
     (status = 409, body = ErrorBody), (status = 429, body = ErrorBody)))]
 async fn set_up(
     Shared(api): Shared<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Peer(address): Peer,
     Json(given): Json<SetUp>,
 ) -> Result<impl IntoResponse, ApiError> {
-    api.sign_ins.check("set-up", peer.ip())?;
+    api.sign_ins.begin("set-up", address, api.now())?;
     if !api.state().setup_needed().await? {
         return Err(AccountError::SetupDone.into());
     }

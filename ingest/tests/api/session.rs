@@ -1,7 +1,7 @@
 //! Signing in and out, the first run, forged and ended sessions, guessing.
 
 use reqwest011::Method;
-use reqwest011::header::SET_COOKIE;
+use reqwest011::header::{HeaderMap, ORIGIN, SET_COOKIE};
 use serde_json::json;
 
 use crate::rig::{Options, PASSWORD, Rig};
@@ -109,4 +109,33 @@ async fn guessing_is_slowed_and_written_down() {
     rig.sign_in("officer").await;
     let trail = rig.state.audit_rows(None, 10).await.unwrap();
     assert_eq!(trail.iter().filter(|row| row.action == "session.refused").count(), 3);
+}
+
+// Behind our own TLS proxy each person has their own address in limits and in the trail; guessing from one address locks
+// out neither the owner of the name, who was here before, nor anybody else.
+#[tokio::test]
+async fn addresses_behind_the_proxy_are_told_apart() {
+    let mut options = Options::default();
+    (options.config.tls, options.config.sign_ins_per_minute) = (true, 2);
+    let rig = Rig::with(options).await;
+    let try_from = async |from: &str, name: &str, password: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, rig.base.parse().unwrap());
+        headers.insert("x-forwarded-for", format!("8.8.8.8, {from}").parse().unwrap());
+        let body = json!({ "name": name, "password": password });
+        rig.send_raw(headers, Method::POST, "/api/v1/session", Some(body)).await.status
+    };
+    assert_eq!(try_from("198.51.100.1", "duty", PASSWORD).await, 200);
+    for status in [401, 401, 429] {
+        assert_eq!(try_from("198.51.100.66", "duty", "guess guess").await, status);
+    }
+    assert_eq!(try_from("198.51.100.2", "duty", PASSWORD).await, 429, "the name from elsewhere");
+    assert_eq!(try_from("198.51.100.1", "duty", PASSWORD).await, 200, "its owner");
+    for _ in 0..4 {
+        assert_eq!(try_from("198.51.100.1", "officer", PASSWORD).await, 200, "right ones are free");
+    }
+    let trail = rig.state.audit_rows(None, 100).await.unwrap();
+    let refused: Vec<_> = trail.iter().filter(|row| row.action == "session.refused").collect();
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|row| format!("{row:?}").contains("198.51.100.66")));
 }
