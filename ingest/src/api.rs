@@ -5,7 +5,6 @@
 //! queues towards browsers are bounded and drop to `reset`, history is read on blocking threads, a handler that panics
 //! answers 500.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +41,7 @@ mod queries;
 mod request;
 mod rule;
 mod series;
+mod serve;
 mod session;
 mod setup;
 mod site;
@@ -52,6 +52,7 @@ mod user;
 
 pub use document::openapi;
 pub use hub::Hub;
+pub use serve::Connections;
 pub use setup::SetupToken;
 pub use source::Sources;
 
@@ -79,6 +80,8 @@ pub struct ApiConfig {
     pub heartbeat: Duration,
     /// Failed attempts to sign in, per minute, for one name; five times as many for one address.
     pub sign_ins_per_minute: u32,
+    /// What a connection may do.
+    pub connections: Connections,
     /// Longest wait of a history query for its turn.
     pub query_patience: Duration,
     /// Shown by `/system`.
@@ -94,6 +97,7 @@ impl Default for ApiConfig {
             sessions: SessionPolicy::default(),
             heartbeat: HEARTBEAT,
             sign_ins_per_minute: 10,
+            connections: Connections::default(),
             query_patience: QUERY_PATIENCE,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             gateway_snippet: String::new(),
@@ -176,6 +180,7 @@ pub fn router(api: &Arc<Api>) -> Router {
         .layer(from_fn_with_state(Arc::clone(api), auth::same_origin))
         .with_state(Arc::clone(api))
         .fallback(console::serve)
+        .layer(from_fn_with_state(api.parts.config.connections, serve::whole_body))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::new())
         .layer(from_fn(request::answer))
@@ -200,27 +205,14 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 }
 
 /// Serves until the API's token is cancelled; open streams end then.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, api: Arc<Api>) -> std::io::Result<()> {
-    serve_with(listener, api, Router::new()).await
+pub async fn serve(listener: TcpListener, api: Arc<Api>) {
+    serve_with(listener, api, Router::new()).await;
 }
 
 /// Like [`serve`], with routes of others beside ours.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve_with(
-    listener: TcpListener,
-    api: Arc<Api>,
-    beside: Router,
-) -> std::io::Result<()> {
-    let service = beside.merge(router(&api)).into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = api.shutdown.clone();
+pub async fn serve_with(listener: TcpListener, api: Arc<Api>, beside: Router) {
+    let routes = beside.merge(router(&api));
     let flush = stream::flush_values(Arc::clone(&api));
-    let server = axum::serve(listener, service)
-        .with_graceful_shutdown(async move { shutdown.cancelled().await });
-    let (served, ()) = tokio::join!(server, flush);
-    served
+    let server = serve::serve(listener, routes, api.parts.config.connections, api.shutdown.clone());
+    tokio::join!(server, flush);
 }

@@ -172,9 +172,7 @@ impl Service {
         network.spawn(async move {
             // Also when it panics: a centre that nobody can look into must not look alive.
             let _guard = alarm.drop_guard();
-            if let Err(error) = api::serve_with(listener, api, beside).await {
-                tracing::error!(error = %crate::chain_of(&error), "the API ended");
-            }
+            api::serve_with(listener, api, beside).await;
         });
         tracing::info!(%listen, state_dir = %config.state_dir.display(), broker = %config.broker.host, "davy-ingest runs");
         Ok(Self {

@@ -10,6 +10,8 @@
 mod access;
 #[path = "api/alarms.rs"]
 mod alarms;
+#[path = "api/connections.rs"]
+mod connections;
 #[path = "api/document.rs"]
 mod document;
 #[path = "api/facts.rs"]

@@ -196,7 +196,7 @@ impl Rig {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let tasks = TaskTracker::new();
         let served = ingest::api::serve(listener, Arc::clone(&api));
-        tasks.spawn(async move { served.await.unwrap() });
+        tasks.spawn(served);
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
         Self { base, state, api, hub, clock, history, client, setup, stop, tasks, _folder: folder }
