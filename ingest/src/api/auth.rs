@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Api, ApiError};
-use crate::account::{Role, Scope, User};
+use crate::account::{AccountError, Role, Scope, User};
 use crate::registry::{Registry, SiteEntry};
 use crate::secret::Secret;
 
@@ -28,11 +28,42 @@ pub(super) struct Caller {
     pub(super) scope: Scope,
     /// Their user, unless it is a key.
     pub(super) user: Option<User>,
-    /// Their session, unless it is a key.
-    pub(super) session: Option<Secret>,
+    /// What they showed.
+    pub(super) proof: Proof,
+}
+
+/// What somebody showed to be let in.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// The token of a session.
+    Session(Secret),
+    /// An API key.
+    Key(Secret),
 }
 
 impl Caller {
+    /// Their session, unless it is a key.
+    pub(super) fn session(&self) -> Option<&Secret> {
+        match &self.proof {
+            Proof::Session(token) => Some(token),
+            Proof::Key(_) => None,
+        }
+    }
+
+    /// Whether they would still be let in; an open stream counts as use of its session.
+    ///
+    /// # Errors
+    /// When the database fails: nothing is known then.
+    pub(super) async fn is_let_in(&self, api: &Api) -> Result<bool, AccountError> {
+        Ok(match &self.proof {
+            Proof::Session(token) => {
+                let policy = api.parts.config.sessions;
+                api.state().session_user(token, policy, api.now()).await?.is_some()
+            }
+            Proof::Key(token) => api.state().api_key(token).await?.is_some(),
+        })
+    }
+
     /// Refuses every role but these.
     pub(super) fn need(&self, roles: &[Role]) -> Result<(), ApiError> {
         if roles.contains(&self.role) { Ok(()) } else { Err(ApiError::forbidden()) }
@@ -83,7 +114,7 @@ async fn by_key(api: &Api, token: Secret) -> Result<Caller, ApiError> {
         role: key.role,
         scope: key.scope(),
         user: None,
-        session: None,
+        proof: Proof::Key(token),
     })
 }
 
@@ -98,7 +129,7 @@ async fn by_session(api: &Api, token: Secret) -> Result<Caller, ApiError> {
         role: user.role,
         scope: user.scope(),
         user: Some(user),
-        session: Some(token),
+        proof: Proof::Session(token),
     })
 }
 

@@ -102,7 +102,7 @@ async fn sign_out(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
 ) -> Result<impl IntoResponse, ApiError> {
-    if let Some(token) = &caller.session {
+    if let Some(token) = caller.session() {
         api.state().close_session(token, &caller.name, api.now()).await?;
     }
     let gone = cookie(&api, "", 0);

@@ -157,7 +157,7 @@ pub(crate) struct Rig {
     pub(crate) setup: Secret,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Rig {
@@ -199,7 +199,12 @@ impl Rig {
         tasks.spawn(served);
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, state, api, hub, clock, history, client, setup, stop, tasks, _folder: folder }
+        Self { base, state, api, hub, clock, history, client, setup, stop, tasks, folder }
+    }
+
+    /// The state database, for what only another process or a bad disk does to it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("state.db")).unwrap()
     }
 
     /// Sends as the console's own page does: with its origin, and a cookie if there is one.
