@@ -20,6 +20,9 @@ use crate::account::{AccountError, NewUser, Role, User};
 use crate::journal::Act;
 use crate::secret::Secret;
 
+/// Stands in the trail for a name that no account has.
+const UNKNOWN: &str = "unknown name";
+
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(who_am_i, sign_in, sign_out)).routes(routes!(set_up))
 }
@@ -86,9 +89,10 @@ async fn sign_in(
             opened(&api, user).await
         }
         Err(AccountError::BadCredentials) => {
-            let subject: String = given.name.chars().take(64).collect();
-            let act =
-                Act { at: api.now(), actor: "-", action: "session.refused", subject: &subject };
+            // What is no name of ours may be a password, typed into the wrong field.
+            let is_known = api.state().has_user(&given.name).await?;
+            let subject = if is_known { given.name.as_str() } else { UNKNOWN };
+            let act = Act { at: api.now(), actor: "-", action: "session.refused", subject };
             api.state().audit(act, &json!({ "address": address.to_string() })).await?;
             Err(AccountError::BadCredentials.into())
         }

@@ -139,3 +139,18 @@ async fn addresses_behind_the_proxy_are_told_apart() {
     assert_eq!(refused.len(), 2);
     assert!(refused.iter().all(|row| format!("{row:?}").contains("198.51.100.66")));
 }
+
+// A password typed where the name belongs does not enter the trail; a known name does.
+#[tokio::test]
+async fn unknown_names_are_not_written_down() {
+    let rig = Rig::start().await;
+    for name in ["my secret pass phrase", "duty"] {
+        let body = json!({ "name": name, "password": "guess guess" });
+        assert_eq!(rig.post("", "/api/v1/session", body).await.status, 401);
+    }
+    let trail = rig.state.audit_rows(None, 10).await.unwrap();
+    let refused = trail.iter().filter(|row| row.action == "session.refused");
+    let mut subjects: Vec<_> = refused.map(|row| row.subject.as_str()).collect();
+    subjects.sort_unstable();
+    assert_eq!(subjects, ["duty", "unknown name"]);
+}
