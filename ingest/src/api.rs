@@ -173,12 +173,24 @@ impl Api {
     }
 }
 
+/// Routes of others that are served beside ours, with the same headers.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// For everybody.
+    pub open: Router,
+    /// For who asks from this machine itself, and for staff.
+    pub operators: Router,
+}
+
 /// All routes with their layers.
-pub fn router(api: &Arc<Api>) -> Router {
+fn router(api: &Arc<Api>, beside: Beside) -> Router {
     let (routes, _document) = routes().split_for_parts();
+    let operators = beside.operators.layer(from_fn_with_state(Arc::clone(api), auth::operators));
     routes
         .layer(from_fn_with_state(Arc::clone(api), auth::same_origin))
         .with_state(Arc::clone(api))
+        .merge(beside.open)
+        .merge(operators)
         .fallback(console::serve)
         .layer(from_fn_with_state(api.parts.config.connections, serve::whole_body))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
@@ -205,13 +217,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 }
 
 /// Serves until the API's token is cancelled; open streams end then.
-pub async fn serve(listener: TcpListener, api: Arc<Api>) {
-    serve_with(listener, api, Router::new()).await;
-}
-
-/// Like [`serve`], with routes of others beside ours.
-pub async fn serve_with(listener: TcpListener, api: Arc<Api>, beside: Router) {
-    let routes = beside.merge(router(&api));
+pub async fn serve(listener: TcpListener, api: Arc<Api>, beside: Beside) {
+    let routes = router(&api, beside);
     let flush = stream::flush_values(Arc::clone(&api));
     let server = serve::serve(listener, routes, api.parts.config.connections, api.shutdown.clone());
     tokio::join!(server, flush);

@@ -1,14 +1,16 @@
 //! Who is asking: a session cookie or an API key; and whether the request comes from our own pages.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State as Shared};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State as Shared};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::peer::is_local;
 use super::{Api, ApiError};
 use crate::account::{AccountError, Role, Scope, User};
 use crate::registry::{Registry, SiteEntry};
@@ -147,6 +149,24 @@ pub(super) fn session_token(headers: &HeaderMap) -> Option<Secret> {
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE_NAME).then(|| Secret::new(value.to_owned()))
     })
+}
+
+/// Lets in who asks from this machine itself, and staff with a session or a key; a plant or the grid company never.
+pub(super) async fn operators(
+    Shared(api): Shared<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_local(peer, request.headers()) {
+        return next.run(request).await;
+    }
+    let (mut head, body) = request.into_parts();
+    match Caller::from_request_parts(&mut head, &api).await {
+        Ok(caller) if caller.scope == Scope::All => next.run(Request::from_parts(head, body)).await,
+        Ok(_) => ApiError::forbidden().into_response(),
+        Err(refused) => refused.into_response(),
+    }
 }
 
 /// Refuses a change that another site's page sends with our cookie.

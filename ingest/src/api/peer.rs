@@ -10,6 +10,10 @@ use axum::http::request::Parts;
 
 use super::{Api, ApiError};
 
+/// Headers by which a proxy says that it passes a request on.
+const FORWARDED: [&str; 5] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+
 /// The address a request comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
@@ -39,6 +43,12 @@ fn resolve(peer: IpAddr, headers: &HeaderMap, behind_tls: bool) -> IpAddr {
 fn address(text: &str) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().map(|socket| socket.ip());
     text.parse::<IpAddr>().or_else(|_| with_port()).ok()
+}
+
+/// Whether somebody on this machine asks, and not a proxy for somebody elsewhere.
+pub(super) fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
+    let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    peer.ip().to_canonical().is_loopback() && !forwarded
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ingest::account::{NewApiKey, NewUser, Role};
 use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
 use ingest::api::source::{GatewayLive, LiveQuality, LiveValue, QuarantineRow, SystemLive};
-use ingest::api::{Api, ApiConfig, Hub, Parts, SetupToken, Sources};
+use ingest::api::{Api, ApiConfig, Beside, Hub, Parts, SetupToken, Sources};
 use ingest::clock::Clock;
 use ingest::registry::Registrar;
 use ingest::registry::seed::Seed;
@@ -195,7 +195,12 @@ impl Rig {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let tasks = TaskTracker::new();
-        let served = ingest::api::serve(listener, Arc::clone(&api));
+        let page = |text: &'static str| axum::routing::get(move || async move { text });
+        let beside = Beside {
+            open: axum::Router::new().route("/healthz", page("ok")),
+            operators: axum::Router::new().route("/metrics", page("numbers")),
+        };
+        let served = ingest::api::serve(listener, Arc::clone(&api), beside);
         tasks.spawn(served);
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
