@@ -161,8 +161,14 @@ async fn record(
     Ok((StatusCode::CREATED, Json(FactView::from(&fact))))
 }
 
-/// Officers record everything, duty staff planned work and calibrations, a plant its own planned work unapproved.
+/// Officers record everything, duty staff planned work and calibrations, a plant its own planned work unapproved. What an
+/// office decides is a person's: no program orders, approves or lets a plant resume.
 fn may_record(caller: &Caller, form: &FactForm) -> Result<(), ApiError> {
+    let decides = form.approved || matches!(form.kind, Kind::RegState | Kind::Approval);
+    if decides && caller.user.is_none() {
+        let text = "orders and approvals are recorded by a signed-in person, not by an API key";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
+    }
     match (caller.role, form.kind) {
         (Role::Officer, _) | (Role::Duty, Kind::Work | Kind::Calibration) => Ok(()),
         (Role::Plant, Kind::Work) if !form.approved => Ok(()),
@@ -195,7 +201,7 @@ fn check_revision(
         return Err(ApiError::invalid("a fact keeps its site and its kind over all revisions"));
     }
     let approved = matches!(&known.body, FactBody::Work { approved_by: Some(_), .. });
-    if caller.role == Role::Plant && approved {
+    if approved && (caller.role == Role::Plant || caller.user.is_none()) {
         return Err(ApiError::forbidden());
     }
     Ok(())

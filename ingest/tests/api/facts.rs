@@ -1,10 +1,13 @@
 //! What may be recorded, how far ahead, how much, by whom.
 
+use ingest::account::Role;
 use ingest::registry::NewFact;
+use reqwest011::Method;
+use reqwest011::header::{AUTHORIZATION, HeaderMap};
 use rules::FactBody;
 use serde_json::{Value as Json, json};
 
-use crate::rig::{NOW, Rig};
+use crate::rig::{NOW, Rig, api_key};
 
 const DAY: i64 = 86_400_000;
 
@@ -88,4 +91,36 @@ async fn recording_is_limited_per_caller() {
     assert!(limited.headers.contains_key("retry-after"));
     let duty = rig.sign_in("duty").await;
     assert_eq!(rig.post(&duty, "/api/v1/facts", form).await.status, 201);
+}
+
+// What an office decides is recorded by a person: an officer's key files work and calibrations, nothing that orders or
+// approves, and changes nothing that was approved.
+#[tokio::test]
+async fn programs_decide_nothing() {
+    let rig = Rig::start().await;
+    let bearer = format!("Bearer {}", api_key(&rig, Role::Officer, None).await);
+    let send = async |form: Json| {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, bearer.parse().unwrap());
+        rig.send_raw(headers, Method::POST, "/api/v1/facts", Some(form)).await
+    };
+    let filed = work(NOW, Some(NOW + DAY));
+    let mut approved = filed.clone();
+    approved["approved"] = true.into();
+    let order = json!({ "site": "a", "kind": "reg_state", "state": "normal", "document": "7号",
+                        "valid_from": NOW });
+    let approval = json!({ "site": "a", "kind": "approval", "document": "8号", "valid_from": NOW });
+    for decision in [&approved, &order, &approval] {
+        let refused = send(decision.clone()).await;
+        assert_eq!(refused.status, 403, "{decision}");
+        assert!(refused.text.contains("person"), "{}", refused.text);
+    }
+    let own = send(filed.clone()).await;
+    assert_eq!(own.status, 201, "{}", own.text);
+    let officer = rig.sign_in("officer").await;
+    approved["id"] = own.json()["id"].clone();
+    assert_eq!(rig.post(&officer, "/api/v1/facts", approved).await.status, 201);
+    let mut back = filed;
+    back["id"] = own.json()["id"].clone();
+    assert_eq!(send(back).await.status, 403, "approved by a person");
 }
