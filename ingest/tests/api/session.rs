@@ -154,3 +154,14 @@ async fn unknown_names_are_not_written_down() {
     subjects.sort_unstable();
     assert_eq!(subjects, ["duty", "unknown name"]);
 }
+
+// A disk that takes no write leaves the console readable.
+#[tokio::test]
+async fn full_disk_does_not_close_the_console() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON session BEGIN SELECT RAISE(FAIL, 'full'); END";
+    rig.database().execute_batch(full).unwrap();
+    rig.clock.pass(120_000);
+    assert_eq!(rig.get(&cookie, "/api/v1/alarms").await.status, 200);
+}
