@@ -172,7 +172,8 @@ pub(super) async fn operators(
 /// Refuses a change that another site's page sends with our cookie.
 ///
 /// Browsers say where a request comes from (`Sec-Fetch-Site`, or `Origin` on older ones) and pages cannot forge either.
-/// A program that is no browser says neither: it may sign in, but then it has to use an API key, or say its origin.
+/// A program that is no browser says neither: it may sign in, but then it has to use an API key, or say its origin. Only a
+/// key exempts a request: any other `Authorization` leaves the cookie to decide who is asking.
 pub(super) async fn same_origin(
     Shared(_api): Shared<Arc<Api>>,
     request: Request,
@@ -180,7 +181,7 @@ pub(super) async fn same_origin(
 ) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
-    let exempt = !changes || headers.contains_key(AUTHORIZATION);
+    let exempt = !changes || bearer(headers).is_some();
     if exempt || is_same_origin(headers, session_token(headers).is_none()) {
         return next.run(request).await;
     }

@@ -12,12 +12,13 @@ use crate::rig::{NOW, Rig, api_key};
 async fn another_sites_page_cannot_use_the_cookie() {
     let rig = Rig::start().await;
     let cookie = rig.sign_in("root").await;
-    let cases: [(&[(&str, &str)], u16); 6] = [
+    let cases: [(&[(&str, &str)], u16); 7] = [
         (&[("origin", "http://evil.example")], 403),
         (&[("origin", "null")], 403),
         (&[], 403),
         (&[("sec-fetch-site", "cross-site"), ("origin", &rig.base)], 403),
         (&[("sec-fetch-site", "same-site")], 403),
+        (&[("authorization", "Basic eDp5"), ("origin", "http://evil.example")], 403),
         (&[("sec-fetch-site", "same-origin")], 201),
     ];
     for (given, status) in cases {
