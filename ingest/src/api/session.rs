@@ -24,7 +24,10 @@ use crate::secret::Secret;
 const UNKNOWN: &str = "unknown name";
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(who_am_i, sign_in, sign_out)).routes(routes!(set_up))
+    OpenApiRouter::new()
+        .routes(routes!(who_am_i, sign_in, sign_out))
+        .routes(routes!(change_password))
+        .routes(routes!(set_up))
 }
 
 /// Who is signed in.
@@ -51,6 +54,13 @@ pub(super) struct SessionUser {
 pub(super) struct Credentials {
     name: String,
     password: String,
+}
+
+/// Own password, old and new.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct NewPassword {
+    current: String,
+    new: String,
 }
 
 /// The first administrator.
@@ -111,6 +121,34 @@ async fn sign_out(
     }
     let gone = cookie(&api, "", 0);
     Ok((StatusCode::NO_CONTENT, AppendHeaders([(SET_COOKIE, gone)])))
+}
+
+/// Changes the caller's own password; ends all their sessions and opens a new one.
+#[utoipa::path(post, path = "/session/password", tag = "session", request_body = NewPassword,
+    responses((status = 200, body = SessionView), (status = 400, body = ErrorBody),
+    (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 429, body = ErrorBody)))]
+async fn change_password(
+    Shared(api): Shared<Arc<Api>>,
+    Peer(address): Peer,
+    caller: Caller,
+    Json(given): Json<NewPassword>,
+) -> Result<impl IntoResponse, ApiError> {
+    let Some(user) = caller.user else { return Err(ApiError::forbidden()) };
+    // A session left open must not be a place to guess at the password.
+    let attempt = api.sign_ins.begin(&user.name, address, api.now())?;
+    match api.state().check_password(&user.name, Secret::new(given.current)).await {
+        Ok(_) => api.sign_ins.succeeded(attempt, api.now()),
+        // Not 401, which says that the session has ended.
+        Err(AccountError::BadCredentials) => {
+            let text = "the present password is wrong";
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "bad_credentials", text));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let new = Secret::new(given.new);
+    api.state().set_password(&user.name, new, &user.name, api.now()).await?;
+    opened(&api, user).await
 }
 
 /// Makes the first administrator; only while no user exists.

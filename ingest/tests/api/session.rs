@@ -1,10 +1,11 @@
 //! Signing in and out, the first run, forged and ended sessions, guessing.
 
+use ingest::account::Role;
 use reqwest011::Method;
-use reqwest011::header::{HeaderMap, ORIGIN, SET_COOKIE};
+use reqwest011::header::{AUTHORIZATION, HeaderMap, ORIGIN, SET_COOKIE};
 use serde_json::json;
 
-use crate::rig::{Options, PASSWORD, Rig};
+use crate::rig::{Options, PASSWORD, Rig, api_key};
 
 fn first_run() -> Options {
     Options { with_users: false, ..Options::default() }
@@ -164,4 +165,32 @@ async fn full_disk_does_not_close_the_console() {
     rig.database().execute_batch(full).unwrap();
     rig.clock.pass(120_000);
     assert_eq!(rig.get(&cookie, "/api/v1/alarms").await.status, 200);
+}
+
+// A person changes their own password with the present one; their other sessions end, and no key can do it.
+#[tokio::test]
+async fn people_change_their_own_password() {
+    let rig = Rig::start().await;
+    let (here, elsewhere) = (rig.sign_in("plant-a").await, rig.sign_in("plant-a").await);
+    let change = |current: &str, new: &str| json!({ "current": current, "new": new });
+    let path = "/api/v1/session/password";
+    let new = "lamp above ground 8";
+    let wrong = rig.post(&here, path, change("guess guess", new)).await;
+    assert_eq!((wrong.status, wrong.code()), (403, "bad_credentials".to_owned()));
+    assert_eq!(rig.post(&here, path, change(PASSWORD, "short")).await.status, 400);
+    assert_eq!(rig.post("", path, change(PASSWORD, new)).await.status, 401);
+    let changed = rig.post(&here, path, change(PASSWORD, new)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(rig.get(&changed.cookie(), "/api/v1/session").await.status, 200);
+    for ended in [&here, &elsewhere] {
+        assert_eq!(rig.get(ended, "/api/v1/session").await.status, 401);
+    }
+    let body = |password: &str| json!({ "name": "plant-a", "password": password });
+    assert_eq!(rig.post("", "/api/v1/session", body(PASSWORD)).await.status, 401);
+    assert_eq!(rig.post("", "/api/v1/session", body(new)).await.status, 200);
+    let mut headers = HeaderMap::new();
+    let token = api_key(&rig, Role::Plant, Some("a")).await;
+    headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    let by_key = rig.send_raw(headers, Method::POST, path, Some(change(new, PASSWORD))).await;
+    assert_eq!(by_key.status, 403);
 }
