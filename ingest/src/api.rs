@@ -5,7 +5,6 @@
 //! queues towards browsers are bounded and drop to `reset`, history is read on blocking threads, a handler that panics
 //! answers 500.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use rules::Catalogue;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -37,9 +36,13 @@ mod gateway;
 mod hub;
 mod lease;
 mod limit;
+mod peer;
+mod places;
+mod queries;
 mod request;
 mod rule;
 mod series;
+mod serve;
 mod session;
 mod setup;
 mod site;
@@ -50,6 +53,7 @@ mod user;
 
 pub use document::openapi;
 pub use hub::Hub;
+pub use serve::Connections;
 pub use setup::SetupToken;
 pub use source::Sources;
 
@@ -61,6 +65,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const STREAMS_MAX: usize = 256;
 /// History queries running at once: each holds a blocking thread and a database reader.
 pub const QUERIES_MAX: usize = 4;
+/// Longest wait of a history query for its turn.
+const QUERY_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between heartbeats of a stream.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -73,8 +79,12 @@ pub struct ApiConfig {
     pub sessions: SessionPolicy,
     /// Time between heartbeats of a stream; the console calls the line dead after 12 s.
     pub heartbeat: Duration,
-    /// Attempts to sign in, per minute, for one name and for one address.
+    /// Failed attempts to sign in, per minute, for one name; five times as many for one address.
     pub sign_ins_per_minute: u32,
+    /// What a connection may do.
+    pub connections: Connections,
+    /// Longest wait of a history query for its turn.
+    pub query_patience: Duration,
     /// Shown by `/system`.
     pub version: String,
     /// What a gateway's configuration needs besides its key, e.g. the `[broker]` table; part of the snippet.
@@ -88,6 +98,8 @@ impl Default for ApiConfig {
             sessions: SessionPolicy::default(),
             heartbeat: HEARTBEAT,
             sign_ins_per_minute: 10,
+            connections: Connections::default(),
+            query_patience: QUERY_PATIENCE,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             gateway_snippet: String::new(),
         }
@@ -124,8 +136,9 @@ pub struct Parts {
 pub struct Api {
     pub(crate) parts: Parts,
     pub(crate) sign_ins: limit::SignIns,
-    pub(crate) streams: Arc<Semaphore>,
-    pub(crate) queries: Semaphore,
+    pub(crate) changes: limit::Changes,
+    pub(crate) streams: places::Places,
+    pub(crate) queries: queries::Queries,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -135,8 +148,9 @@ impl Api {
     pub fn new(parts: Parts, shutdown: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             sign_ins: limit::SignIns::new(parts.config.sign_ins_per_minute),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            queries: Semaphore::new(QUERIES_MAX),
+            changes: limit::Changes::default(),
+            streams: places::Places::new(STREAMS_MAX),
+            queries: queries::Queries::new(QUERIES_MAX, parts.config.query_patience),
             parts,
             shutdown,
         })
@@ -160,13 +174,26 @@ impl Api {
     }
 }
 
+/// Routes of others that are served beside ours, with the same headers.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// For everybody.
+    pub open: Router,
+    /// For who asks from this machine itself, and for staff.
+    pub operators: Router,
+}
+
 /// All routes with their layers.
-pub fn router(api: &Arc<Api>) -> Router {
+fn router(api: &Arc<Api>, beside: Beside) -> Router {
     let (routes, _document) = routes().split_for_parts();
+    let operators = beside.operators.layer(from_fn_with_state(Arc::clone(api), auth::operators));
     routes
         .layer(from_fn_with_state(Arc::clone(api), auth::same_origin))
         .with_state(Arc::clone(api))
+        .merge(beside.open)
+        .merge(operators)
         .fallback(console::serve)
+        .layer(from_fn_with_state(api.parts.config.connections, serve::whole_body))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::new())
         .layer(from_fn(request::answer))
@@ -192,27 +219,9 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 }
 
 /// Serves until the API's token is cancelled; open streams end then.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, api: Arc<Api>) -> std::io::Result<()> {
-    serve_with(listener, api, Router::new()).await
-}
-
-/// Like [`serve`], with routes of others beside ours.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve_with(
-    listener: TcpListener,
-    api: Arc<Api>,
-    beside: Router,
-) -> std::io::Result<()> {
-    let service = beside.merge(router(&api)).into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = api.shutdown.clone();
+pub async fn serve(listener: TcpListener, api: Arc<Api>, beside: Beside) {
+    let routes = router(&api, beside);
     let flush = stream::flush_values(Arc::clone(&api));
-    let server = axum::serve(listener, service)
-        .with_graceful_shutdown(async move { shutdown.cancelled().await });
-    let (served, ()) = tokio::join!(server, flush);
-    served
+    let server = serve::serve(listener, routes, api.parts.config.connections, api.shutdown.clone());
+    tokio::join!(server, flush);
 }

@@ -173,14 +173,12 @@ impl Service {
         let live = Arc::clone(&parts.live);
         network.spawn(page::flush(live, FLUSH, network.token.clone()));
         network.spawn(watch::watch(parts.clone(), network.token.clone()));
-        let beside = page::router(&parts);
+        let beside = page::beside(&parts);
         let alarm = broken.clone();
         network.spawn(async move {
             // Also when it panics: a centre that nobody can look into must not look alive.
             let _guard = alarm.drop_guard();
-            if let Err(error) = api::serve_with(listener, api, beside).await {
-                tracing::error!(error = %crate::chain_of(&error), "the API ended");
-            }
+            api::serve(listener, api, beside).await;
         });
         tracing::info!(%listen, state_dir = %config.state_dir.display(), broker = %config.broker.host, "davy-ingest runs");
         Ok(Self {

@@ -10,10 +10,16 @@
 mod access;
 #[path = "api/alarms.rs"]
 mod alarms;
+#[path = "api/connections.rs"]
+mod connections;
 #[path = "api/document.rs"]
 mod document;
+#[path = "api/facts.rs"]
+mod facts;
 #[path = "api/health.rs"]
 mod health;
+#[path = "api/history.rs"]
+mod history;
 #[path = "api/live.rs"]
 mod live;
 #[path = "api/rig.rs"]

@@ -7,6 +7,7 @@
 
 mod emit;
 mod force;
+mod room;
 mod signal;
 mod silence;
 mod snapshot;

@@ -368,7 +368,8 @@ impl<S: Step> Evaluator<S> {
             self.told_by_fork(turns, now, out);
         }
         let mut turns = Vec::new();
-        self.settled.fact(fact, at, &mut turns);
+        let dropped = self.settled.fact(fact, at, &mut turns);
+        out.extend(dropped.map(|at| Output::FactDropped { at }));
         let moment = self.moment(&self.settled, now);
         for turn in turns {
             out.push(Output::Verdict(turn.clone()));

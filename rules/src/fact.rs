@@ -84,6 +84,32 @@ pub struct Fact {
     pub body: FactBody,
 }
 
+/// What goes first where there is no room for all facts: the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worth {
+    /// Planned work that a plant filed: it is shown and changes nothing.
+    Filed,
+    /// Planned work that the bureau approved: losing it makes an alarm page that need not.
+    Approved,
+    /// Orders, approvals to resume, calibrations, the registry: losing one would make a rule judge wrongly.
+    Binding,
+}
+
+impl Fact {
+    /// What is lost where this fact is.
+    #[must_use]
+    pub fn worth(&self) -> Worth {
+        match &self.body {
+            FactBody::Work { approved_by: None, .. } => Worth::Filed,
+            FactBody::Work { approved_by: Some(_), .. } => Worth::Approved,
+            FactBody::RegState { .. }
+            | FactBody::Approval { .. }
+            | FactBody::Calibration { .. }
+            | FactBody::Site { .. } => Worth::Binding,
+        }
+    }
+}
+
 /// What a fact says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -286,6 +286,36 @@ fn a_fact_that_lies_ahead_waits_and_a_withdrawn_one_is_gone() {
     assert_eq!(run.said("R01a"), []);
 }
 
+fn work(id: String, revision: u64, approved: bool) -> Fact {
+    let approved_by = approved.then(|| "应急局".to_owned());
+    let body =
+        FactBody::Work {
+            work: "检修".into(), devices: Vec::new(), declared_kw: None, approved_by
+        };
+    let mut fact = fact(&id, revision, 0, 0, body);
+    fact.valid_to = Some(T0 + 1_000 * MIN + i64::try_from(revision).unwrap());
+    fact
+}
+
+#[test]
+fn no_number_of_work_windows_pushes_an_order_out() {
+    let mut run = Run::new(mine());
+    let mut o = fact("o", 1, 0, 0, order(None));
+    o.valid_to = Some(T0 + 500 * MIN);
+    run.fact(&o, 0);
+    run.fact(&work("approved".into(), 2, true), 0);
+    for n in 3..4_200 {
+        run.fact(&work(format!("w{n}"), n, false), 0);
+    }
+    run.power(0, 32 * MIN, 514.0);
+    run.advance(32 * MIN);
+    assert_eq!(run.said("R01a"), [(Raise, Orange, 31 * MIN)]);
+    let raise = run.out.iter().find(|t| t.rule == "R01a").unwrap();
+    let shown: Vec<&str> = raise.evidence.facts.iter().map(|f| f.id.as_str()).collect();
+    assert_eq!(shown[..2], ["o", "approved"], "approved work goes after what was only filed");
+    assert_eq!(shown.len(), 4_096, "and the bound holds");
+}
+
 #[test]
 fn an_approval_ends_an_order_and_a_newer_order_ends_an_approval() {
     let mut run = Run::new(mine());

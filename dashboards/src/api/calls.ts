@@ -18,8 +18,12 @@ export const setUp = (form: {
   setup_token: string;
 }): Promise<Session> => post('/setup', form);
 
-export const fetchAlarms = (state: AlarmScope, limit?: number, before?: number): Promise<AlarmList> =>
-  get(withQuery('/alarms', { state, limit, before }));
+export const fetchAlarms = (
+  state: AlarmScope,
+  limit?: number,
+  before?: number,
+  before_id?: string,
+): Promise<AlarmList> => get(withQuery('/alarms', { state, limit, before, before_id }));
 export const fetchAlarm = (id: string): Promise<AlarmDetail> => get(`/alarms/${encodeURIComponent(id)}`);
 /** `ack` signs (签收); `reset` releases the latch of an alarm whose condition has gone (复位). */
 export type Act = 'ack' | 'reset';

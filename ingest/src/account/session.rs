@@ -3,6 +3,8 @@
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter};
 use sea_orm::{QueryOrder, QuerySelect};
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::timeout;
 
 use super::{AccountError, User};
 use crate::journal::{Act, append};
@@ -15,6 +17,8 @@ use crate::state::{During, State, StateError};
 const TOKEN_BYTES: usize = 32;
 /// How often a session's last use is written: not at every request.
 const TOUCH_MS: i64 = 60_000;
+/// Longest wait for that: whoever asks does not want to write.
+const TOUCH_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a click may be repeated without signing twice.
 const REQUEST_KEPT_MS: i64 = 86_400_000;
 /// Sessions one user may have at once; the oldest ends.
@@ -91,7 +95,16 @@ impl State {
         let user = user.during("reading a user")?.filter(|user| user.disabled_at.is_none());
         let Some(user) = user else { return Ok(None) };
         if now_ms - row.last_seen > TOUCH_MS {
-            self.touch(&key, now_ms).await?;
+            // A full disk or a busy database must not close the console for reading.
+            match timeout(TOUCH_PATIENCE, self.touch(&key, now_ms)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %crate::chain_of(&error), "a session's last use was not written");
+                }
+                Err(_) => {
+                    tracing::warn!("the database is busy, a session's last use was not written")
+                }
+            }
         }
         Ok(Some(User::try_from(user)?))
     }

@@ -173,6 +173,14 @@ impl State {
         Ok(())
     }
 
+    /// Whether there is an account of this name, disabled ones included.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_user(&self, name: &str) -> Result<bool, StateError> {
+        Ok(named(self.reader(), name).await?.is_some())
+    }
+
     /// The user whose name and password these are.
     ///
     /// # Errors

@@ -36,6 +36,9 @@ pub struct OccurrenceFilter {
     pub site: Option<String>,
     /// Only those raised before this event time, ms UTC; of use with [`Listing::All`] only.
     pub before: Option<i64>,
+    /// With `before`: also those raised at that very time whose id is smaller, so that a list read page by page misses none
+    /// of many that were raised together.
+    pub before_id: Option<String>,
     /// At most so many with [`Listing::All`]; at most [`PAGE_MAX`].
     pub limit: Option<u64>,
 }
@@ -205,7 +208,7 @@ fn listed(
         Listing::Unacked => Condition::any().add(Column::Acked.eq(false)),
         Listing::All => {
             return select
-                .filter(Column::RaisedAt.lt(filter.before.unwrap_or(i64::MAX)))
+                .filter(earlier(filter))
                 .order_by_desc(Column::RaisedAt)
                 .order_by_desc(Column::Id)
                 .limit(filter.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX));
@@ -216,6 +219,19 @@ fn listed(
         .order_by_asc(Column::Severity)
         .order_by_desc(Column::RaisedAt)
         .limit(OPEN_MAX)
+}
+
+/// What comes after the place that the filter names, newest first.
+fn earlier(filter: &OccurrenceFilter) -> Condition {
+    let Some(before) = filter.before else { return Condition::all() };
+    let place = Condition::any().add(Column::RaisedAt.lt(before));
+    match &filter.before_id {
+        Some(id) => {
+            let same = Condition::all().add(Column::RaisedAt.eq(before)).add(Column::Id.lt(id));
+            place.add(same)
+        }
+        None => place,
+    }
 }
 
 impl From<duty::Model> for HistoryRow {

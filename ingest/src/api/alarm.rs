@@ -58,6 +58,8 @@ struct ListQuery {
     limit: Option<u64>,
     /// With `all`: raised before this event time, ms UTC.
     before: Option<i64>,
+    /// With `before`: also those raised at that very time whose id is smaller. The last row's time and id give the next page.
+    before_id: Option<String>,
 }
 
 /// Alarms with the stream's number at which they were read.
@@ -103,7 +105,8 @@ async fn list(
         Which::All => Listing::All,
     };
     let site = caller.site_filter();
-    let filter = OccurrenceFilter { listing, site, before: query.before, limit: query.limit };
+    let (before, before_id) = (query.before, query.before_id);
+    let filter = OccurrenceFilter { listing, site, before, before_id, limit: query.limit };
     let found = api.state().occurrences(&filter).await?;
     let registry = api.parts.registrar.current();
     let rules = &api.parts.rules;

@@ -1,16 +1,18 @@
 //! Who is asking: a session cookie or an API key; and whether the request comes from our own pages.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State as Shared};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State as Shared};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::peer::is_local;
 use super::{Api, ApiError};
-use crate::account::{Role, Scope, User};
+use crate::account::{AccountError, Role, Scope, User};
 use crate::registry::{Registry, SiteEntry};
 use crate::secret::Secret;
 
@@ -28,11 +30,42 @@ pub(super) struct Caller {
     pub(super) scope: Scope,
     /// Their user, unless it is a key.
     pub(super) user: Option<User>,
-    /// Their session, unless it is a key.
-    pub(super) session: Option<Secret>,
+    /// What they showed.
+    pub(super) proof: Proof,
+}
+
+/// What somebody showed to be let in.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// The token of a session.
+    Session(Secret),
+    /// An API key.
+    Key(Secret),
 }
 
 impl Caller {
+    /// Their session, unless it is a key.
+    pub(super) fn session(&self) -> Option<&Secret> {
+        match &self.proof {
+            Proof::Session(token) => Some(token),
+            Proof::Key(_) => None,
+        }
+    }
+
+    /// Whether they would still be let in; an open stream counts as use of its session.
+    ///
+    /// # Errors
+    /// When the database fails: nothing is known then.
+    pub(super) async fn is_let_in(&self, api: &Api) -> Result<bool, AccountError> {
+        Ok(match &self.proof {
+            Proof::Session(token) => {
+                let policy = api.parts.config.sessions;
+                api.state().session_user(token, policy, api.now()).await?.is_some()
+            }
+            Proof::Key(token) => api.state().api_key(token).await?.is_some(),
+        })
+    }
+
     /// Refuses every role but these.
     pub(super) fn need(&self, roles: &[Role]) -> Result<(), ApiError> {
         if roles.contains(&self.role) { Ok(()) } else { Err(ApiError::forbidden()) }
@@ -83,7 +116,7 @@ async fn by_key(api: &Api, token: Secret) -> Result<Caller, ApiError> {
         role: key.role,
         scope: key.scope(),
         user: None,
-        session: None,
+        proof: Proof::Key(token),
     })
 }
 
@@ -98,7 +131,7 @@ async fn by_session(api: &Api, token: Secret) -> Result<Caller, ApiError> {
         role: user.role,
         scope: user.scope(),
         user: Some(user),
-        session: Some(token),
+        proof: Proof::Session(token),
     })
 }
 
@@ -118,10 +151,29 @@ pub(super) fn session_token(headers: &HeaderMap) -> Option<Secret> {
     })
 }
 
+/// Lets in who asks from this machine itself, and staff with a session or a key; a plant or the grid company never.
+pub(super) async fn operators(
+    Shared(api): Shared<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_local(peer, request.headers()) {
+        return next.run(request).await;
+    }
+    let (mut head, body) = request.into_parts();
+    match Caller::from_request_parts(&mut head, &api).await {
+        Ok(caller) if caller.scope == Scope::All => next.run(Request::from_parts(head, body)).await,
+        Ok(_) => ApiError::forbidden().into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
 /// Refuses a change that another site's page sends with our cookie.
 ///
 /// Browsers say where a request comes from (`Sec-Fetch-Site`, or `Origin` on older ones) and pages cannot forge either.
-/// A program that is no browser says neither: it may sign in, but then it has to use an API key, or say its origin.
+/// A program that is no browser says neither: it may sign in, but then it has to use an API key, or say its origin. Only a
+/// key exempts a request: any other `Authorization` leaves the cookie to decide who is asking.
 pub(super) async fn same_origin(
     Shared(_api): Shared<Arc<Api>>,
     request: Request,
@@ -129,7 +181,7 @@ pub(super) async fn same_origin(
 ) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
-    let exempt = !changes || headers.contains_key(AUTHORIZATION);
+    let exempt = !changes || bearer(headers).is_some();
     if exempt || is_same_origin(headers, session_token(headers).is_none()) {
         return next.run(request).await;
     }

@@ -18,6 +18,8 @@ use super::{Api, ApiError, ErrorBody};
 use crate::account::Role;
 use crate::registry::{NewFact, SiteEntry, fact::kind_of};
 
+mod bounds;
+
 /// Longest text of a fact, characters.
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -81,9 +83,9 @@ struct FactForm {
     id: Option<String>,
     site: String,
     kind: Kind,
-    /// Ms UTC.
+    /// Ms UTC, at most 90 days ahead.
     valid_from: i64,
-    /// Ms UTC, exclusive.
+    /// Ms UTC, exclusive. `work` needs one, at most 30 days after `valid_from`.
     valid_to: Option<i64>,
     /// Takes the fact back.
     #[serde(default)]
@@ -129,16 +131,21 @@ async fn list(
 /// Records a fact.
 #[utoipa::path(post, path = "/facts", tag = "facts", request_body = FactForm, responses(
     (status = 201, body = FactView), (status = 400, body = ErrorBody),
-    (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 409, body = ErrorBody), (status = 429, body = ErrorBody)))]
 async fn record(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
     Json(form): Json<FactForm>,
 ) -> Result<(StatusCode, Json<FactView>), ApiError> {
     may_record(&caller, &form)?;
+    let now = api.now();
+    bounds::check(&form, now)?;
     let registry = api.parts.registrar.current();
     let entry = caller.site(&registry, &form.site)?;
     check_revision(&caller, &registry, &form)?;
+    bounds::check_room(&form, &registry, now)?;
+    api.changes.check(&caller, now)?;
     let body = body(&caller, entry, &form)?;
     let new = NewFact {
         id: form.id,
@@ -148,14 +155,20 @@ async fn record(
         withdrawn: form.withdrawn,
         body,
     };
-    let fact = api.state().record_fact(new, &caller.name, api.now()).await?;
+    let fact = api.state().record_fact(new, &caller.name, now).await?;
     api.parts.registrar.replace(api.state().load_registry().await?);
     api.parts.facts_recorded.notify_one();
     Ok((StatusCode::CREATED, Json(FactView::from(&fact))))
 }
 
-/// Officers record everything, duty staff planned work and calibrations, a plant its own planned work unapproved.
+/// Officers record everything, duty staff planned work and calibrations, a plant its own planned work unapproved. What an
+/// office decides is a person's: no program orders, approves or lets a plant resume.
 fn may_record(caller: &Caller, form: &FactForm) -> Result<(), ApiError> {
+    let decides = form.approved || matches!(form.kind, Kind::RegState | Kind::Approval);
+    if decides && caller.user.is_none() {
+        let text = "orders and approvals are recorded by a signed-in person, not by an API key";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
+    }
     match (caller.role, form.kind) {
         (Role::Officer, _) | (Role::Duty, Kind::Work | Kind::Calibration) => Ok(()),
         (Role::Plant, Kind::Work) if !form.approved => Ok(()),
@@ -188,7 +201,7 @@ fn check_revision(
         return Err(ApiError::invalid("a fact keeps its site and its kind over all revisions"));
     }
     let approved = matches!(&known.body, FactBody::Work { approved_by: Some(_), .. });
-    if caller.role == Role::Plant && approved {
+    if approved && (caller.role == Role::Plant || caller.user.is_none()) {
         return Err(ApiError::forbidden());
     }
     Ok(())
@@ -203,7 +216,9 @@ fn body(caller: &Caller, entry: &SiteEntry, form: &FactForm) -> Result<FactBody,
             return Err(ApiError::invalid("a power is a number of kW, not below 0"));
         }
     }
-    let devices = form.devices.clone();
+    let mut devices = form.devices.clone();
+    devices.sort_unstable();
+    devices.dedup();
     match form.kind {
         Kind::RegState => {
             let state = form.state.ok_or_else(|| ApiError::invalid("state is missing"))?;

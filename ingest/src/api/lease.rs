@@ -30,7 +30,7 @@ struct SessionEnd {
 #[utoipa::path(get, path = "/session/end", tag = "session", responses(
     (status = 200, body = SessionEnd), (status = 401, body = ErrorBody)))]
 async fn end(Shared(api): Shared<Arc<Api>>, caller: Caller) -> Result<Json<SessionEnd>, ApiError> {
-    let ends_at = match &caller.session {
+    let ends_at = match caller.session() {
         Some(token) => api.state().session_ends_at(token, api.parts.config.sessions).await?,
         None => None,
     };

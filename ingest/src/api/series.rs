@@ -68,7 +68,8 @@ struct Series {
 /// History of one series.
 #[utoipa::path(get, path = "/series", tag = "sites", params(SeriesQuery), responses(
     (status = 200, body = Series), (status = 400, body = ErrorBody),
-    (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    (status = 404, body = ErrorBody), (status = 429, body = ErrorBody),
+    (status = 503, body = ErrorBody)))]
 async fn series(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
@@ -84,7 +85,7 @@ async fn series(
         to: asked.to,
     };
     let unit = wire::quantity::lookup(&query.quantity).map_or("", |info| info.unit).to_owned();
-    let answer = ask(&api, query).await?;
+    let answer = ask(&api, &caller.name, query).await?;
     Ok(Json(match answer {
         HistoryAnswer::Samples(samples) => raw(unit, samples),
         HistoryAnswer::Windows(windows) => columns(unit, windows),
@@ -92,12 +93,15 @@ async fn series(
 }
 
 /// Reads on a blocking thread, a few at a time: a page full of charts must not take every thread.
-async fn ask(api: &Arc<Api>, query: HistoryQuery) -> Result<HistoryAnswer, ApiError> {
-    let place = api.queries.acquire().await.map_err(|error| ApiError::internal(&error))?;
+async fn ask(api: &Arc<Api>, caller: &str, query: HistoryQuery) -> Result<HistoryAnswer, ApiError> {
+    let place = api.queries.place(caller).await?;
     let history = Arc::clone(&api.parts.history);
-    let asked = tokio::task::spawn_blocking(move || history.query(&query)).await;
-    drop(place);
-    Ok(asked.map_err(|error| ApiError::internal(&error))??)
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = history.query(&query);
+        drop(place);
+        answer
+    });
+    Ok(asked.await.map_err(|error| ApiError::internal(&error))??)
 }
 
 fn shape(asked: &SeriesQuery) -> Result<Shape, ApiError> {

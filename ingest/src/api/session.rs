@@ -1,10 +1,9 @@
 //! Signing in and out, and the first run.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
@@ -15,13 +14,20 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{COOKIE_NAME, Caller};
+use super::peer::Peer;
 use super::{Api, ApiError, ErrorBody};
 use crate::account::{AccountError, NewUser, Role, User};
 use crate::journal::Act;
 use crate::secret::Secret;
 
+/// Stands in the trail for a name that no account has.
+const UNKNOWN: &str = "unknown name";
+
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(who_am_i, sign_in, sign_out)).routes(routes!(set_up))
+    OpenApiRouter::new()
+        .routes(routes!(who_am_i, sign_in, sign_out))
+        .routes(routes!(change_password))
+        .routes(routes!(set_up))
 }
 
 /// Who is signed in.
@@ -50,6 +56,13 @@ pub(super) struct Credentials {
     password: String,
 }
 
+/// Own password, old and new.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct NewPassword {
+    current: String,
+    new: String,
+}
+
 /// The first administrator.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SetUp {
@@ -75,18 +88,22 @@ async fn who_am_i(Shared(api): Shared<Arc<Api>>, caller: Caller) -> Json<Session
     (status = 429, body = ErrorBody)))]
 async fn sign_in(
     Shared(api): Shared<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Peer(address): Peer,
     Json(given): Json<Credentials>,
 ) -> Result<impl IntoResponse, ApiError> {
-    api.sign_ins.check(&given.name, peer.ip())?;
+    let attempt = api.sign_ins.begin(&given.name, address, api.now())?;
     let password = Secret::new(given.password);
     match api.state().check_password(&given.name, password).await {
-        Ok(user) => opened(&api, user).await,
+        Ok(user) => {
+            api.sign_ins.succeeded(attempt, api.now());
+            opened(&api, user).await
+        }
         Err(AccountError::BadCredentials) => {
-            let subject: String = given.name.chars().take(64).collect();
-            let act =
-                Act { at: api.now(), actor: "-", action: "session.refused", subject: &subject };
-            api.state().audit(act, &json!({ "address": peer.ip().to_string() })).await?;
+            // What is no name of ours may be a password, typed into the wrong field.
+            let is_known = api.state().has_user(&given.name).await?;
+            let subject = if is_known { given.name.as_str() } else { UNKNOWN };
+            let act = Act { at: api.now(), actor: "-", action: "session.refused", subject };
+            api.state().audit(act, &json!({ "address": address.to_string() })).await?;
             Err(AccountError::BadCredentials.into())
         }
         Err(error) => Err(error.into()),
@@ -99,11 +116,39 @@ async fn sign_out(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
 ) -> Result<impl IntoResponse, ApiError> {
-    if let Some(token) = &caller.session {
+    if let Some(token) = caller.session() {
         api.state().close_session(token, &caller.name, api.now()).await?;
     }
     let gone = cookie(&api, "", 0);
     Ok((StatusCode::NO_CONTENT, AppendHeaders([(SET_COOKIE, gone)])))
+}
+
+/// Changes the caller's own password; ends all their sessions and opens a new one.
+#[utoipa::path(post, path = "/session/password", tag = "session", request_body = NewPassword,
+    responses((status = 200, body = SessionView), (status = 400, body = ErrorBody),
+    (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 429, body = ErrorBody)))]
+async fn change_password(
+    Shared(api): Shared<Arc<Api>>,
+    Peer(address): Peer,
+    caller: Caller,
+    Json(given): Json<NewPassword>,
+) -> Result<impl IntoResponse, ApiError> {
+    let Some(user) = caller.user else { return Err(ApiError::forbidden()) };
+    // A session left open must not be a place to guess at the password.
+    let attempt = api.sign_ins.begin(&user.name, address, api.now())?;
+    match api.state().check_password(&user.name, Secret::new(given.current)).await {
+        Ok(_) => api.sign_ins.succeeded(attempt, api.now()),
+        // Not 401, which says that the session has ended.
+        Err(AccountError::BadCredentials) => {
+            let text = "the present password is wrong";
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "bad_credentials", text));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let new = Secret::new(given.new);
+    api.state().set_password(&user.name, new, &user.name, api.now()).await?;
+    opened(&api, user).await
 }
 
 /// Makes the first administrator; only while no user exists.
@@ -112,10 +157,10 @@ async fn sign_out(
     (status = 409, body = ErrorBody), (status = 429, body = ErrorBody)))]
 async fn set_up(
     Shared(api): Shared<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Peer(address): Peer,
     Json(given): Json<SetUp>,
 ) -> Result<impl IntoResponse, ApiError> {
-    api.sign_ins.check("set-up", peer.ip())?;
+    api.sign_ins.begin("set-up", address, api.now())?;
     if !api.state().setup_needed().await? {
         return Err(AccountError::SetupDone.into());
     }

@@ -30,7 +30,8 @@ impl SetupToken {
         Self::default()
     }
 
-    /// Whether this is the token. Hashes are compared, so that the time taken tells nothing of it.
+    /// Whether this is the token. Hashes are compared: the time taken tells at most how the hash begins, which does not help
+    /// to guess the token.
     pub(super) fn fits(&self, given: &Secret) -> bool {
         let token = self.token.lock().expect("nobody panics while holding this lock");
         token.as_ref().is_some_and(|token| token.sha256() == given.sha256())

@@ -1,32 +1,36 @@
 //! `GET /stream`: server-sent events. `alarm`, `value`, `gateway`, a heartbeat `hb`, `reset` when the client must fetch
-//! everything again, `signed_out` when its session has ended. Every stream ends when the service stops.
+//! everything again, `signed_out` when its session has ended or its key was revoked. Every stream ends when the service stops.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State as Shared};
-use axum::http::HeaderMap;
-use axum::response::Sse;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::Event as Sent;
-use futures_util::Stream;
+use axum::response::{IntoResponse, Sse};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::hub::{Body, Event, Resume};
+use super::places::Place;
 use super::{Api, ApiError, ErrorBody};
-use crate::account::Scope;
+use crate::account::{Role, Scope};
 
 /// Time between two batches of values: at most four a second.
 const FLUSH: Duration = Duration::from_millis(250);
+/// Longest wait for the database to say whether a session or key still stands.
+const CHECK: Duration = Duration::from_secs(10);
+/// Tells nginx to pass events on as they come.
+const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(stream))
@@ -49,19 +53,21 @@ async fn stream(
     caller: Caller,
     Query(from): Query<From>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
-    let places = Arc::clone(&api.streams);
-    let place = places
-        .try_acquire_owned()
-        .map_err(|_| ApiError::too_many("too many streams are open; close a tab", 10))?;
+) -> Result<impl IntoResponse, ApiError> {
+    let on_duty = matches!(caller.role, Role::Duty | Role::Officer);
+    let place = api.streams.take(&caller.name, on_duty)?;
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let asked = from.last_event_id.as_deref().or(header);
     let feed = Feed::open(api, caller, asked, place);
-    Ok(Sse::new(futures_util::stream::unfold(feed, |mut feed| async {
+    let events = futures_util::stream::unfold(feed, |mut feed| async {
         let event = feed.next().await?;
-        Some((Ok(event), feed))
-    })))
+        Some((Ok::<_, Infallible>(event), feed))
+    });
+    Ok(([UNBUFFERED], Sse::new(events)))
 }
+
+/// A running check of the caller.
+type Check = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// One open stream.
 struct Feed {
@@ -70,18 +76,15 @@ struct Feed {
     waiting: VecDeque<Arc<Event>>,
     receiver: Receiver<Arc<Event>>,
     beat: Interval,
+    /// Runs beside the heartbeats: whether the caller would still be let in.
+    check: Option<Check>,
     must_reset: bool,
     is_over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Feed {
-    fn open(
-        api: Arc<Api>,
-        caller: Caller,
-        asked: Option<&str>,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    fn open(api: Arc<Api>, caller: Caller, asked: Option<&str>, place: Place) -> Self {
         let last = asked.map(|text| text.trim().parse().unwrap_or(u64::MAX));
         let (resume, receiver) = api.parts.hub.subscribe(last);
         let (waiting, must_reset) = match resume {
@@ -90,7 +93,17 @@ impl Feed {
         };
         let mut beat = interval(api.parts.config.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { api, caller, waiting, receiver, beat, must_reset, is_over: false, _place: place }
+        Self {
+            api,
+            caller,
+            waiting,
+            receiver,
+            beat,
+            check: None,
+            must_reset,
+            is_over: false,
+            _place: place,
+        }
     }
 
     /// The next event; none when the stream is over.
@@ -113,7 +126,14 @@ impl Feed {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return None,
-                _ = self.beat.tick() => return Some(self.heartbeat().await),
+                _ = self.beat.tick() => return Some(self.heartbeat()),
+                is_let_in = checked(&mut self.check) => {
+                    self.check = None;
+                    if !is_let_in {
+                        self.is_over = true;
+                        return Some(Sent::default().event("signed_out").data("{}"));
+                    }
+                }
                 received = self.receiver.recv() => match received {
                     Ok(event) => self.waiting.push_back(event),
                     Err(RecvError::Lagged(missed)) => {
@@ -126,19 +146,28 @@ impl Feed {
         }
     }
 
-    /// A heartbeat, unless the session has ended meanwhile. An open stream counts as use of its session.
-    async fn heartbeat(&mut self) -> Sent {
-        if let Some(token) = &self.caller.session {
-            let policy = self.api.parts.config.sessions;
-            let user = self.api.state().session_user(token, policy, self.api.now()).await;
-            if matches!(user, Ok(None)) {
-                self.is_over = true;
-                return Sent::default().event("signed_out").data("{}");
-            }
+    /// A heartbeat. It waits for nothing: while the database is busy the line is not dead.
+    fn heartbeat(&mut self) -> Sent {
+        if self.check.is_none() {
+            self.check = Some(Box::pin(is_let_in(Arc::clone(&self.api), self.caller.clone())));
         }
         let revision = self.api.parts.hub.revision();
         let beat = json!({ "server_time": self.api.now(), "revision": revision });
         Sent::default().event("hb").data(beat.to_string())
+    }
+}
+
+/// Whether a caller's session or key still stands. Where nothing can be known in time the stream goes on, and the next beat
+/// asks again.
+async fn is_let_in(api: Arc<Api>, caller: Caller) -> bool {
+    !matches!(timeout(CHECK, caller.is_let_in(&api)).await, Ok(Ok(false)))
+}
+
+/// The end of a running check; never without one.
+async fn checked(check: &mut Option<Check>) -> bool {
+    match check {
+        Some(check) => check.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -74,6 +74,16 @@ impl Listener for Announcer {
             Output::Late { key } => {
                 tracing::debug!(gateway, block = %name(*key), "a block came after it was declared lost, no rule judges it");
             }
+            Output::FactDropped { at } => {
+                tracing::warn!(
+                    gateway,
+                    at,
+                    "too many facts lie ahead, the one worth least was dropped"
+                );
+                let text = "too many recorded facts lie in the future: planned work farthest ahead was dropped; \
+                            withdraw what is not needed and record it again";
+                self.notice("fact_dropped", gateway, text);
+            }
             Output::Placed { revision, .. } => {
                 tracing::debug!(gateway, revision, "a fact took effect")
             }

@@ -5,18 +5,48 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rules::fact::Worth;
+
 use rules::evaluator::FactRecord;
 use rules::{Fact, FactBody, SiteModel};
 use serde::{Deserialize, Serialize};
 
-/// Most fact revisions kept; beyond it the oldest that a newer revision replaced are forgotten.
+/// Most fact revisions kept; beyond it the oldest that a newer revision replaced, or that ended long ago, are forgotten.
 pub(super) const FACTS_MAX: usize = 65_536;
+/// Work and calibrations that ended so long before the newest record change no verdict any more, ms (40 days): no hole in
+/// a gateway's blocks stays open that long.
+const ENDED_KEPT_MS: i64 = 40 * 86_400_000;
 
 /// See the module.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Known {
     facts: Vec<(u64, Fact)>,
-    revisions: BTreeSet<u64>,
+    revisions: Revisions,
+    /// Newest time of recording, ms.
+    recorded_at: i64,
+}
+
+/// Revisions met, as sorted ranges: they are one count without gaps, so these are few however many there were.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Revisions(Vec<(u64, u64)>);
+
+impl Revisions {
+    /// Adds one; `false` where it is known.
+    fn insert(&mut self, revision: u64) -> bool {
+        let next = self.0.partition_point(|range| range.1 < revision);
+        if self.0.get(next).is_some_and(|range| range.0 <= revision) {
+            return false;
+        }
+        let joins_before = next > 0 && self.0[next - 1].1 + 1 == revision;
+        let joins_after = self.0.get(next).is_some_and(|range| range.0 == revision + 1);
+        match (joins_before, joins_after) {
+            (true, true) => self.0[next - 1].1 = self.0.remove(next).1,
+            (true, false) => self.0[next - 1].1 = revision,
+            (false, true) => self.0[next].0 = revision,
+            (false, false) => self.0.insert(next, (revision, revision)),
+        }
+        true
+    }
 }
 
 impl Known {
@@ -26,15 +56,16 @@ impl Known {
             return false;
         }
         self.facts.push((position, fact.clone()));
+        self.recorded_at = self.recorded_at.max(fact.recorded_at);
         if self.facts.len() > FACTS_MAX {
-            self.forget_replaced();
+            self.forget_old();
         }
         true
     }
 
     /// Newest revision met; 0 where there is none.
     pub(super) fn newest_revision(&self) -> u64 {
-        self.revisions.last().copied().unwrap_or(0)
+        self.revisions.0.last().map_or(0, |range| range.1)
     }
 
     /// Whether the record at `position` is the one by which a fact became known.
@@ -70,19 +101,23 @@ impl Known {
         models.flat_map(|model| model.devices.iter().map(|device| device.gateway.clone())).collect()
     }
 
-    /// The facts of some sites as known before `position`, newest revision of each, without models.
+    /// The facts of some sites as known before `position`, newest revision of each, without models and without what had
+    /// ended long before.
     pub(super) fn facts_of(
         &self,
         sites: &BTreeSet<String>,
         position: u64,
     ) -> Vec<FactRecord<Fact>> {
         let mut newest: BTreeMap<&str, &Fact> = BTreeMap::new();
+        let mut recorded_at = i64::MIN;
         for fact in self.before(position) {
+            recorded_at = recorded_at.max(fact.recorded_at);
             if model_of(fact).is_none() && sites.contains(&fact.site) {
                 newest.insert(&fact.id, fact);
             }
         }
-        let mut facts: Vec<_> = newest.into_values().map(record).collect();
+        let open = newest.into_values().filter(|fact| !ended_long_before(fact, recorded_at));
+        let mut facts: Vec<_> = open.map(record).collect();
         facts.sort_by_key(|fact| fact.revision);
         facts
     }
@@ -91,17 +126,24 @@ impl Known {
         self.facts.iter().take_while(move |(at, _)| *at < position).map(|(_, fact)| fact)
     }
 
-    /// Forgets the older half of what newer revisions have replaced.
-    fn forget_replaced(&mut self) {
+    /// Forgets, in the older half, what newer revisions have replaced and what ended long ago.
+    fn forget_old(&mut self) {
         let half = self.facts.len() / 2;
         let newest: BTreeMap<String, u64> =
             self.facts.iter().map(|(_, fact)| (name(fact), fact.revision)).collect();
         let mut index = 0;
         self.facts.retain(|(_, fact)| {
             index += 1;
-            index > half || newest.get(&name(fact)) == Some(&fact.revision)
+            index > half
+                || newest.get(&name(fact)) == Some(&fact.revision)
+                    && !ended_long_before(fact, self.recorded_at)
         });
     }
+}
+
+fn ended_long_before(fact: &Fact, at: i64) -> bool {
+    let ends = matches!(fact.body, FactBody::Calibration { .. }) || fact.worth() < Worth::Binding;
+    ends && fact.valid_to.is_some_and(|to| to.saturating_add(ENDED_KEPT_MS) < at)
 }
 
 /// A fact as an evaluator takes it.
@@ -131,3 +173,6 @@ fn name(fact: &Fact) -> String {
         format!("fact:{}", fact.id)
     }
 }
+
+#[cfg(test)]
+mod tests;

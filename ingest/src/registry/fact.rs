@@ -54,7 +54,7 @@ impl State {
             ));
         }
         if matches!(new.body, FactBody::Calibration { .. }) {
-            let length = new.valid_to.map(|to| to - new.valid_from);
+            let length = new.valid_to.and_then(|to| to.checked_sub(new.valid_from));
             if length.is_none_or(|length| length > rules::fact::CALIBRATION_MS_MAX) {
                 return Err(RegistryError::Invalid(
                     "a calibration lasts at most 2 hours".to_owned(),

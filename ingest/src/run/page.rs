@@ -13,14 +13,16 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::open::Parts;
+use crate::api::Beside;
 use crate::live::Live;
 use crate::metrics::gauge;
 
-pub(super) fn router(parts: &Parts) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/metrics", get(metrics))
-        .with_state(parts.clone())
+/// Whoever watches over the service sees whether it lives; numbers of plants and gateways are for staff.
+pub(super) fn beside(parts: &Parts) -> Beside {
+    Beside {
+        open: Router::new().route("/healthz", get(healthz)).with_state(parts.clone()),
+        operators: Router::new().route("/metrics", get(metrics)).with_state(parts.clone()),
+    }
 }
 
 /// 200 while the log takes records; 503 while it does not, with what else is wrong. A broker or store that is away does

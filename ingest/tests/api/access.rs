@@ -12,12 +12,13 @@ use crate::rig::{NOW, Rig, api_key};
 async fn another_sites_page_cannot_use_the_cookie() {
     let rig = Rig::start().await;
     let cookie = rig.sign_in("root").await;
-    let cases: [(&[(&str, &str)], u16); 6] = [
+    let cases: [(&[(&str, &str)], u16); 7] = [
         (&[("origin", "http://evil.example")], 403),
         (&[("origin", "null")], 403),
         (&[], 403),
         (&[("sec-fetch-site", "cross-site"), ("origin", &rig.base)], 403),
         (&[("sec-fetch-site", "same-site")], 403),
+        (&[("authorization", "Basic eDp5"), ("origin", "http://evil.example")], 403),
         (&[("sec-fetch-site", "same-origin")], 201),
     ];
     for (given, status) in cases {
@@ -164,4 +165,29 @@ async fn api_keys_open_what_their_role_may_see() {
     }
     let revoked = rig.send_raw(with(&token), Method::GET, "/api/v1/alarms", None).await;
     assert_eq!(revoked.status, 401);
+}
+
+// Health is for everybody; metrics are for this machine itself and for staff, also through a proxy; both carry the headers
+// that keep browsers safe.
+#[tokio::test]
+async fn metrics_are_for_this_machine_and_for_staff() {
+    let rig = Rig::start().await;
+    let ask = async |path: &str, given: &[(&'static str, &str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        let answer = rig.send_raw(headers, Method::GET, path, None).await;
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
+        answer.status
+    };
+    let outside = ("x-forwarded-for", "203.0.113.9");
+    assert_eq!(ask("/healthz", &[outside]).await, 200);
+    assert_eq!(ask("/metrics", &[]).await, 200);
+    assert_eq!(ask("/metrics", &[outside]).await, 401);
+    assert_eq!(ask("/metrics", &[("x-forwarded-proto", "https")]).await, 401);
+    for (role, site, status) in [(Role::Auditor, None, 200), (Role::Plant, Some("a"), 403)] {
+        let bearer = format!("Bearer {}", api_key(&rig, role, site).await);
+        assert_eq!(ask("/metrics", &[outside, ("authorization", &bearer)]).await, status);
+    }
 }

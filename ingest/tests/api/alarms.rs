@@ -143,3 +143,25 @@ async fn clicks_that_make_no_sense_are_refused() {
     let refused = rig.post(&cookie, &reset, json!({ "version": 1, "idempotency_key": "k" })).await;
     assert_eq!(refused.status, 409);
 }
+
+// Alarms raised at one time are read page by page without losing one.
+#[tokio::test]
+async fn history_pages_lose_no_alarm_of_the_same_time() {
+    let rig = Rig::start().await;
+    for (site, t) in [("a", NOW), ("b", NOW)] {
+        rig.raise(site, t).await;
+    }
+    let cookie = rig.sign_in("duty").await;
+    let mut place = String::new();
+    let mut sites = Vec::new();
+    loop {
+        let path = format!("/api/v1/alarms?state=all&limit=1{place}");
+        let page = rig.get(&cookie, &path).await.json();
+        let Some(alarm) = page["alarms"].get(0) else { break };
+        sites.push(alarm["site"].as_str().unwrap().to_owned());
+        let id = alarm["id"].as_str().unwrap();
+        place = format!("&before={}&before_id={id}", alarm["raised_at"]);
+    }
+    sites.sort();
+    assert_eq!(sites, ["a", "b"]);
+}

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use ingest::account::Role;
 use reqwest011::Response;
-use reqwest011::header::COOKIE;
+use reqwest011::header::{AUTHORIZATION, COOKIE, HeaderName};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
-use crate::rig::{NOW, Rig, live_value};
+use crate::rig::{NOW, Rig, api_key, live_value};
 
 /// Longest wait for an event that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,14 +29,19 @@ struct Heard {
 
 impl Listening {
     async fn open(rig: &Rig, cookie: &str, last: Option<u64>) -> Self {
+        Self::open_with(rig, (COOKIE, cookie.to_owned()), last).await
+    }
+
+    async fn open_with(rig: &Rig, proof: (HeaderName, String), last: Option<u64>) -> Self {
         let mut request = rig.client.get(format!("{}/api/v1/stream", rig.base));
-        request = request.header(COOKIE, cookie);
+        request = request.header(proof.0, proof.1);
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no", "a proxy passes it on at once");
         Self { response, bytes: Vec::new() }
     }
 
@@ -168,4 +174,68 @@ async fn streams_end_with_their_session_and_with_the_service() {
     let drained = async { while second.next().await.is_some() {} };
     timeout(PATIENCE, drained).await.expect("the stream ends");
     timeout(PATIENCE, rig.tasks.wait()).await.expect("the service stops");
+}
+
+// One account has eight streams and no more; a closed one is free again, and others are not concerned.
+#[tokio::test]
+async fn streams_of_one_account_are_bounded() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("plant-a").await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let mut stream = Listening::open(&rig, &cookie, None).await;
+        stream.until("hb").await;
+        open.push(stream);
+    }
+    let ninth = rig.get(&cookie, "/api/v1/stream").await;
+    assert_eq!((ninth.status, ninth.code()), (429, "too_many".to_owned()));
+    let duty = rig.sign_in("duty").await;
+    Listening::open(&rig, &duty, None).await.until("hb").await;
+    open.pop();
+    let again = async {
+        loop {
+            let request = rig.client.get(format!("{}/api/v1/stream", rig.base));
+            let response = request.header(COOKIE, &cookie).send().await.unwrap();
+            if response.status() == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("the place is free again");
+}
+
+// A revoked key takes its stream with it.
+#[tokio::test]
+async fn streams_end_with_their_key() {
+    let rig = Rig::start().await;
+    let token = api_key(&rig, Role::Duty, None).await;
+    let proof = (AUTHORIZATION, format!("Bearer {token}"));
+    let mut stream = Listening::open_with(&rig, proof, None).await;
+    stream.until("hb").await;
+    for key in rig.state.api_keys().await.unwrap() {
+        rig.state.revoke_api_key(&key.id, "test", NOW).await.unwrap();
+    }
+    stream.until("signed_out").await;
+    assert!(stream.next().await.is_none());
+}
+
+// While the database takes no write, the beats go on and the session stands.
+#[tokio::test]
+async fn beats_do_not_wait_for_the_database() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let mut stream = Listening::open(&rig, &cookie, None).await;
+    stream.until("hb").await;
+    let database = rig.database();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    rig.clock.pass(120_000);
+    let beats = async {
+        for _ in 0..5 {
+            stream.until("hb").await;
+        }
+    };
+    timeout(Duration::from_secs(3), beats).await.expect("a beat each 100 ms");
+    database.execute_batch("ROLLBACK").unwrap();
+    stream.until("hb").await;
 }

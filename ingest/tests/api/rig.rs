@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use ingest::account::{NewApiKey, NewUser, Role};
@@ -11,7 +11,7 @@ use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
 use ingest::api::source::{
     GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, QuarantineRow, SystemLive,
 };
-use ingest::api::{Api, ApiConfig, Hub, Parts, SetupToken, Sources};
+use ingest::api::{Api, ApiConfig, Beside, Hub, Parts, SetupToken, Sources};
 use ingest::clock::Clock;
 use ingest::registry::Registrar;
 use ingest::registry::seed::Seed;
@@ -103,13 +103,39 @@ pub(crate) fn live_value(site: &str, value: f64) -> LiveValue {
     }
 }
 
-/// Answers one window for `incomer`; any other device's history is broken.
-#[derive(Debug)]
-struct History;
+/// Answers one window for `incomer`, and for `slow` once it is let; any other device's history is broken.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Queries of `slow` that run, and whether they may end.
+    slow: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl History {
+    pub(crate) fn running(&self) -> usize {
+        self.slow.lock().unwrap().0
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.slow.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+
+    fn be_slow(&self) {
+        let mut slow = self.slow.lock().unwrap();
+        slow.0 += 1;
+        while !slow.1 {
+            slow = self.changed.wait(slow).unwrap();
+        }
+        slow.0 -= 1;
+    }
+}
 
 impl HistoryReader for History {
     fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError> {
-        if query.device != "incomer" {
+        if query.device == "slow" {
+            self.be_slow();
+        } else if query.device != "incomer" {
             let reason = "disk gone".to_owned();
             return Err(StoreError::Unavailable { store: "test", reason, pause_ms: 0 });
         }
@@ -146,11 +172,12 @@ pub(crate) struct Rig {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) sources: Arc<Running>,
+    pub(crate) history: Arc<History>,
     pub(crate) client: Client,
     pub(crate) setup: Secret,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Rig {
@@ -175,11 +202,12 @@ impl Rig {
         });
         let (token, setup) = SetupToken::draw().unwrap();
         let stop = CancellationToken::new();
+        let history = Arc::new(History::default());
         let parts = Parts {
             state: state.clone(),
             registrar: Arc::new(Registrar::new(state.load_registry().await.unwrap())),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            history: Arc::new(History),
+            history: Arc::clone(&history) as Arc<dyn HistoryReader>,
             sources: Arc::clone(&sources) as Arc<dyn Sources>,
             rules: Arc::new(rules::Catalogue::built_in().unwrap()),
             hub: Arc::clone(&hub),
@@ -191,11 +219,21 @@ impl Rig {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let tasks = TaskTracker::new();
-        let served = ingest::api::serve(listener, Arc::clone(&api));
-        tasks.spawn(async move { served.await.unwrap() });
+        let page = |text: &'static str| axum::routing::get(move || async move { text });
+        let beside = Beside {
+            open: axum::Router::new().route("/healthz", page("ok")),
+            operators: axum::Router::new().route("/metrics", page("numbers")),
+        };
+        let served = ingest::api::serve(listener, Arc::clone(&api), beside);
+        tasks.spawn(served);
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, state, api, hub, clock, sources, client, setup, stop, tasks, _folder: folder }
+        Self { base, state, api, hub, clock, sources, history, client, setup, stop, tasks, folder }
+    }
+
+    /// The state database, for what only another process or a bad disk does to it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("state.db")).unwrap()
     }
 
     /// Sends as the console's own page does: with its origin, and a cookie if there is one.
@@ -273,6 +311,24 @@ impl Rig {
         self.api.announce(&changes);
         changes.into_iter().next().unwrap()
     }
+}
+
+impl Drop for Rig {
+    /// The runtime waits for its blocking threads.
+    fn drop(&mut self) {
+        self.history.let_go();
+    }
+}
+
+/// Waits until something is so, at most 20 s.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, looking).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// Everything that any test of this program has logged.

@@ -1,10 +1,11 @@
 //! Signing in and out, the first run, forged and ended sessions, guessing.
 
+use ingest::account::Role;
 use reqwest011::Method;
-use reqwest011::header::SET_COOKIE;
+use reqwest011::header::{AUTHORIZATION, HeaderMap, ORIGIN, SET_COOKIE};
 use serde_json::json;
 
-use crate::rig::{NOW, Options, PASSWORD, Rig};
+use crate::rig::{NOW, Options, PASSWORD, Rig, api_key};
 
 fn first_run() -> Options {
     Options { with_users: false, ..Options::default() }
@@ -131,4 +132,87 @@ async fn guessing_is_slowed_and_written_down() {
     rig.sign_in("officer").await;
     let trail = rig.state.audit_rows(None, 10).await.unwrap();
     assert_eq!(trail.iter().filter(|row| row.action == "session.refused").count(), 3);
+}
+
+// Behind our own TLS proxy each person has their own address in limits and in the trail; guessing from one address locks
+// out neither the owner of the name, who was here before, nor anybody else.
+#[tokio::test]
+async fn addresses_behind_the_proxy_are_told_apart() {
+    let mut options = Options::default();
+    (options.config.tls, options.config.sign_ins_per_minute) = (true, 2);
+    let rig = Rig::with(options).await;
+    let try_from = async |from: &str, name: &str, password: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, rig.base.parse().unwrap());
+        headers.insert("x-forwarded-for", format!("8.8.8.8, {from}").parse().unwrap());
+        let body = json!({ "name": name, "password": password });
+        rig.send_raw(headers, Method::POST, "/api/v1/session", Some(body)).await.status
+    };
+    assert_eq!(try_from("198.51.100.1", "duty", PASSWORD).await, 200);
+    for status in [401, 401, 429] {
+        assert_eq!(try_from("198.51.100.66", "duty", "guess guess").await, status);
+    }
+    assert_eq!(try_from("198.51.100.2", "duty", PASSWORD).await, 429, "the name from elsewhere");
+    assert_eq!(try_from("198.51.100.1", "duty", PASSWORD).await, 200, "its owner");
+    for _ in 0..4 {
+        assert_eq!(try_from("198.51.100.1", "officer", PASSWORD).await, 200, "right ones are free");
+    }
+    let trail = rig.state.audit_rows(None, 100).await.unwrap();
+    let refused: Vec<_> = trail.iter().filter(|row| row.action == "session.refused").collect();
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|row| format!("{row:?}").contains("198.51.100.66")));
+}
+
+// A password typed where the name belongs does not enter the trail; a known name does.
+#[tokio::test]
+async fn unknown_names_are_not_written_down() {
+    let rig = Rig::start().await;
+    for name in ["my secret pass phrase", "duty"] {
+        let body = json!({ "name": name, "password": "guess guess" });
+        assert_eq!(rig.post("", "/api/v1/session", body).await.status, 401);
+    }
+    let trail = rig.state.audit_rows(None, 10).await.unwrap();
+    let refused = trail.iter().filter(|row| row.action == "session.refused");
+    let mut subjects: Vec<_> = refused.map(|row| row.subject.as_str()).collect();
+    subjects.sort_unstable();
+    assert_eq!(subjects, ["duty", "unknown name"]);
+}
+
+// A disk that takes no write leaves the console readable.
+#[tokio::test]
+async fn full_disk_does_not_close_the_console() {
+    let rig = Rig::start().await;
+    let cookie = rig.sign_in("duty").await;
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON session BEGIN SELECT RAISE(FAIL, 'full'); END";
+    rig.database().execute_batch(full).unwrap();
+    rig.clock.pass(120_000);
+    assert_eq!(rig.get(&cookie, "/api/v1/alarms").await.status, 200);
+}
+
+// A person changes their own password with the present one; their other sessions end, and no key can do it.
+#[tokio::test]
+async fn people_change_their_own_password() {
+    let rig = Rig::start().await;
+    let (here, elsewhere) = (rig.sign_in("plant-a").await, rig.sign_in("plant-a").await);
+    let change = |current: &str, new: &str| json!({ "current": current, "new": new });
+    let path = "/api/v1/session/password";
+    let new = "lamp above ground 8";
+    let wrong = rig.post(&here, path, change("guess guess", new)).await;
+    assert_eq!((wrong.status, wrong.code()), (403, "bad_credentials".to_owned()));
+    assert_eq!(rig.post(&here, path, change(PASSWORD, "short")).await.status, 400);
+    assert_eq!(rig.post("", path, change(PASSWORD, new)).await.status, 401);
+    let changed = rig.post(&here, path, change(PASSWORD, new)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(rig.get(&changed.cookie(), "/api/v1/session").await.status, 200);
+    for ended in [&here, &elsewhere] {
+        assert_eq!(rig.get(ended, "/api/v1/session").await.status, 401);
+    }
+    let body = |password: &str| json!({ "name": "plant-a", "password": password });
+    assert_eq!(rig.post("", "/api/v1/session", body(PASSWORD)).await.status, 401);
+    assert_eq!(rig.post("", "/api/v1/session", body(new)).await.status, 200);
+    let mut headers = HeaderMap::new();
+    let token = api_key(&rig, Role::Plant, Some("a")).await;
+    headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    let by_key = rig.send_raw(headers, Method::POST, path, Some(change(new, PASSWORD))).await;
+    assert_eq!(by_key.status, 403);
 }

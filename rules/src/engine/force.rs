@@ -3,7 +3,7 @@
 //! A fact begins at max(valid from, recorded at, the place where the log had it) and changes nothing before. What a
 //! plant files itself is shown on alarms and suppresses nothing.
 
-use super::state::{FACTS_MAX, Held, NEVER, View};
+use super::state::{Held, NEVER, View};
 use super::timer::Class;
 use super::{Engine, is_site};
 use crate::catalogue::WorkMask;
@@ -35,11 +35,8 @@ impl Engine {
         if self.state.facts.iter().any(newer) {
             return;
         }
-        if self.state.facts.len() >= FACTS_MAX {
-            let first = self.state.facts.iter().enumerate().min_by_key(|(_, h)| h.to);
-            if let Some((i, _)) = first {
-                self.state.facts.remove(i);
-            }
+        if !self.make_room(&held, now) {
+            return;
         }
         self.state.facts.push(held);
         self.facts_due(now, out);

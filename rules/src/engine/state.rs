@@ -9,7 +9,7 @@ use crate::series::{Ms, Quality};
 use crate::test::{Bound, Inputs, Tri};
 use serde::{Deserialize, Serialize};
 
-/// Most facts of one gateway's sites kept at a time; the one that ended first makes room.
+/// Most facts of one gateway's sites kept at a time; `room.rs` says which makes room.
 pub(crate) const FACTS_MAX: usize = 4096;
 /// "No time".
 pub(crate) const NEVER: Ms = Ms::MIN;

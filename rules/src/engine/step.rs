@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::evaluator::step::{Step, Turn, Verdict};
-use crate::fact::Fact;
+use crate::fact::{Fact, Worth};
 use crate::series::{Ms, Quality, SeriesKey};
 use crate::test::Test;
 use crate::transition::{Scope, Transition, TransitionKey, TransitionKind};
@@ -54,6 +54,10 @@ impl Step for Engine {
     type Fact = Fact;
     type Series = SeriesKey;
     type Quality = Quality;
+
+    fn worth(fact: &Fact) -> Worth {
+        Fact::worth(fact)
+    }
 
     fn series_index(&self, series: &SeriesKey) -> Option<u32> {
         Engine::series_index(self, series)

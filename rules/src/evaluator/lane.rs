@@ -4,12 +4,13 @@
 //! that of its newest block.
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::record::{BlockRecord, SeriesTable};
 use super::step::{Ms, Step, Verdict};
 
-/// Facts that may lie ahead of a lane; beyond it the earliest takes effect at once.
+/// Facts that may lie ahead of a lane; beyond it the one worth least, and of these the farthest, is dropped.
 pub(super) const FACTS_AHEAD_MAX: usize = 4_096;
 /// A new epoch whose first time lies more than this before the lane's time opens a time segment, ms (design §3).
 const STEP_BACK_MS: Ms = 1_000;
@@ -144,18 +145,31 @@ impl<S: Step> Lane<S> {
         self.note(&out[from..]);
     }
 
-    /// Records a fact that takes effect at `at`, or now where that has passed.
-    pub(super) fn fact(&mut self, fact: S::Fact, at: Ms, out: &mut Vec<S::Transition>) {
+    /// Records a fact that takes effect at `at`, or now where that has passed. Returns when the fact that found no room
+    /// would have begun: time never moves for a fact, or whoever files facts could keep delays from running out.
+    pub(super) fn fact(
+        &mut self,
+        fact: S::Fact,
+        at: Ms,
+        out: &mut Vec<S::Transition>,
+    ) -> Option<Ms> {
         let from = out.len();
         self.facts_taken += 1;
         self.facts.insert((at, self.facts_taken), fact);
         if let Some(now) = self.now {
             self.facts_until(now, out);
         }
-        while self.facts.len() > FACTS_AHEAD_MAX {
-            self.next_fact(out);
-        }
+        let dropped = if self.facts.len() > FACTS_AHEAD_MAX { self.drop_least() } else { None };
         self.note(&out[from..]);
+        dropped
+    }
+
+    fn drop_least(&mut self) -> Option<Ms> {
+        let worth_least =
+            |(place, fact): &(&(Ms, u64), &S::Fact)| (S::worth(fact), Reverse(**place));
+        let place = *self.facts.iter().min_by_key(worth_least)?.0;
+        self.facts.remove(&place);
+        Some(place.0)
     }
 
     /// Where the lane is in time.

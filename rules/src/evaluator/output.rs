@@ -20,6 +20,11 @@ pub enum Output<T: Verdict> {
         /// The block that follows it; `None` before the first epoch is known.
         before: Option<BlockKey>,
     },
+    /// More facts lay ahead than are kept: of those worth least, the farthest was dropped and never takes effect.
+    FactDropped {
+        /// When it would have begun, ms.
+        at: Ms,
+    },
     /// A block whose time will never be known: to be quarantined as `time_unknown`.
     TimeUnknown {
         /// The block.

@@ -9,6 +9,8 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::fact::Worth;
+
 /// Event time, milliseconds since the Unix epoch, UTC.
 pub type Ms = i64;
 
@@ -81,6 +83,9 @@ pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
     type Series: Clone + Debug + Ord + Serialize + DeserializeOwned;
     /// Trust in a sample.
     type Quality: Copy + Debug + PartialEq + Serialize + DeserializeOwned;
+
+    /// What is lost where a fact finds no room.
+    fn worth(fact: &Self::Fact) -> Worth;
 
     /// The engine's number of a series, or `None` where no rule reads it. May change only in [`Step::fact`].
     fn series_index(&self, series: &Self::Series) -> Option<u32>;

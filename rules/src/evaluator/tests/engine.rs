@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::evaluator::{Ms, Step, Turn, Verdict};
+use crate::fact::Worth;
 
 const HIGH: f64 = 50.0;
 const DEADBAND: f64 = 5.0;
@@ -183,6 +184,10 @@ impl Step for Small {
     type Fact = bool;
     type Series = String;
     type Quality = ();
+
+    fn worth(fact: &bool) -> Worth {
+        if *fact { Worth::Binding } else { Worth::Filed }
+    }
 
     fn series_index(&self, series: &String) -> Option<u32> {
         match series.as_str() {

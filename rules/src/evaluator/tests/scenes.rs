@@ -2,6 +2,7 @@
 
 use super::engine::{Move, SILENT_MS, Small};
 use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
+use crate::evaluator::lane::FACTS_AHEAD_MAX;
 use crate::evaluator::{
     BlockClock, BlockKey, DutyEvent, Evaluator, FactRecord, Limits, Ms, Output, PAGE_HORIZON_MS,
     Page, Reason, Record, Row, Span,
@@ -419,4 +420,36 @@ fn what_came_and_went_behind_a_hole_never_clears_an_alarm_that_stands() {
     });
     assert_eq!(past.collect::<Vec<_>>(), [(at(40), at(70), Page::LateUnsigned)]);
     assert_eq!(scene.amends(), 0);
+}
+
+// Invariant 5: facts that lie ahead reach their maximum. Time never moves for them; of too many, the ones worth least and
+// farthest ahead go, each said, and an order among them stays.
+#[test]
+fn too_many_facts_ahead_drop_the_least_and_move_no_time() {
+    let mut scene = Scene::new();
+    let far = at(3_000_000_000);
+    for second in 0..30 {
+        scene.block(second, 20.0, at(second));
+    }
+    scene.take(Record::Facts(vec![FactRecord { fact: true, at: at(40), revision: 1 }]));
+    let filed = |n: usize| FactRecord {
+        fact: false,
+        at: far + Ms::try_from(n).unwrap(),
+        revision: n as u64 + 2,
+    };
+    for n in 0..FACTS_AHEAD_MAX + 1 {
+        scene.take(Record::Facts(vec![filed(n)]));
+    }
+    let dropped = scene.said.iter().filter_map(|output| match output {
+        Output::FactDropped { at } => Some(*at - far),
+        _ => None,
+    });
+    let last = Ms::try_from(FACTS_AHEAD_MAX).unwrap();
+    assert_eq!(dropped.collect::<Vec<_>>(), [last - 1, last]);
+    assert_eq!(scene.evaluator.progress().settled_at, Some(at(29)));
+    for second in 30..70 {
+        scene.block(second, 20.0, at(second));
+    }
+    let order = &scene.turns("order")[0].0;
+    assert_eq!((order.since, order.t), (at(40), at(60)));
 }
