@@ -52,6 +52,9 @@ pub struct Site {
     pub position: Option<Place>,
     /// Contract demand 合同容量, kW.
     pub contract_kw: Option<f64>,
+    /// Grid feeder 馈线 that supplies the site, as the grid company names it: sites with the same one are neighbours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feeder: Option<String>,
     /// Licensed capacities 许可产能.
     pub capacities: Vec<Capacity>,
     /// Whom to call.

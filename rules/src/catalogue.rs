@@ -4,6 +4,8 @@
 //! unknown field, a level that names no parameter or a default outside its range is refused with file and rule.
 //! The compiler joins it with the registry. It must never hold anything about one site.
 
+mod check;
+
 use crate::fact::RegState;
 use crate::text::Text;
 use crate::transition::Severity;
@@ -105,6 +107,9 @@ pub struct Rule {
     /// Site of its tests.
     #[serde(default)]
     pub fixture: Option<crate::site::SiteModel>,
+    /// Further sites of its tests, for a rule over several.
+    #[serde(default)]
+    pub neighbours: Vec<crate::site::SiteModel>,
     /// Its tests.
     #[serde(default, rename = "test")]
     pub tests: Vec<TestSpec>,
@@ -114,14 +119,18 @@ pub struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A value at or above a limit.
+    /// A value at or above a limit; a level with a second limit also needs member 1 to rise at least so fast.
     High,
     /// A value at or below a limit.
     Low,
-    /// All inputs below a share of their rating.
+    /// All inputs of member 0 below a share of their rating; a level may also need that no switch of member 1 is set.
     AllBelow,
     /// Member 0 runs, member 1 is off.
     RunsWithout,
+    /// Member 0 runs, but all of member 1 stay below a share of what is usual.
+    RunsWeak,
+    /// So many marks of member 0 stand.
+    Votes,
     /// Activity under an order.
     Activity,
     /// A motor runs under an order.
@@ -138,8 +147,9 @@ pub enum Kind {
     Stale,
     /// No block of a gateway for so long, or never any; judged on receive time by [`crate::stale`].
     GatewayStale,
-    /// Judged by the centre alone, over several gateways.
-    Central,
+    /// A gateway's last will or last gasp together with those of its neighbours on a feeder; judged on receive time
+    /// by [`crate::feeder`].
+    FeederLost,
 }
 
 /// Where a rule stands.
@@ -150,6 +160,12 @@ pub enum ScopeSpec {
     Device {
         /// Roles; empty for every device.
         roles: Vec<String>,
+        /// Only devices that have one of these quantities (or a suffixed one); empty for all.
+        #[serde(default)]
+        only: Vec<String>,
+        /// Not the devices that have one of these but nothing of what the rule looks at: another sort of sensor.
+        #[serde(default)]
+        unless: Vec<String>,
     },
     /// Each pair of a kind.
     Pair {
@@ -179,6 +195,8 @@ pub enum Source {
     Protective,
     /// Every member of the group.
     Members,
+    /// Every member of the group and every device that protects it.
+    Attached,
     /// Every device of the site with this role; at least one is needed.
     Role(String),
     /// Every device of the site with this role, if there is one.
@@ -206,10 +224,35 @@ pub struct InputSpec {
     /// For kind `input_unknown`: roles of the devices whose quantity this is.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// Which of the devices must have it.
+    #[serde(default)]
+    pub need: Need,
+    /// Kind of group whose other members (pumps by their run state, valves by `di_open`) must be known to stand while
+    /// a [`MeasureSpec::Fall`] is taken.
+    #[serde(default)]
+    pub still: Option<String>,
+    /// Where the rating `per` is not given, the median of the last 7 days in which the machine ran takes its place.
+    #[serde(default)]
+    pub learn: bool,
+}
+
+/// Which devices must have an input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// All of them, or the rule cannot run.
+    #[default]
+    All,
+    /// All of them, or the levels that look at it cannot run.
+    Level,
+    /// At least one of all such inputs of this member: those that have it are taken.
+    Some,
+    /// None: those that have it are taken.
+    None,
 }
 
 /// What is done with a quantity before it is compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MeasureSpec {
     /// Nothing.
@@ -219,6 +262,26 @@ pub enum MeasureSpec {
     Mean(u16),
     /// The device's run state.
     Run,
+    /// Change per hour over so many whole minutes (least squares through their means, at least 80 % covered).
+    Slope(u16),
+    /// How far the value fell over at most so many whole minutes in which nothing moved it, see [`InputSpec::still`].
+    Fall(u16),
+    /// Whether the value lay at or above a limit for a while, now or a short time ago.
+    Mark(MarkSpec),
+}
+
+/// A mark of a series: set when a limit was reached for a delay, kept some time after. Numbers are names of parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkSpec {
+    /// Limit.
+    pub limit: String,
+    /// Deadband: distance below the limit at which it is no longer reached.
+    pub deadband: String,
+    /// Delay before it is set, s.
+    pub on: String,
+    /// How long it is kept after the limit was last reached, s.
+    pub keep: String,
 }
 
 /// One parameter.
@@ -280,6 +343,12 @@ pub struct LevelSpec {
     /// Stays until a person resets it.
     #[serde(default)]
     pub latching: bool,
+    /// Only where an earlier occurrence of the alarm, not masked, was raised at most so long before, s.
+    #[serde(default)]
+    pub again: Option<String>,
+    /// For kind `all_below`: only while every switch of member 1 is known to be 0.
+    #[serde(default)]
+    pub unset: bool,
 }
 
 /// A default for some devices.
@@ -348,7 +417,7 @@ impl Catalogue {
                 message: e.to_string(),
             })?;
             for rule in file.rules {
-                check(&rule).map_err(|message| CatalogueError::Meaning {
+                check::check(&rule).map_err(|message| CatalogueError::Meaning {
                     file: (*name).to_string(),
                     rule: rule.id.clone(),
                     message,
@@ -372,6 +441,7 @@ impl Catalogue {
         let mut rules = self.rules.clone();
         for rule in &mut rules {
             rule.fixture = None;
+            rule.neighbours.clear();
             rule.tests.clear();
             rule.action.clear();
         }
@@ -394,55 +464,10 @@ impl Rule {
 impl LevelSpec {
     /// Returns the names of the parameters the level uses, delays last.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        [&self.limit, &self.second, &self.deadband, &self.clear]
+        [&self.limit, &self.second, &self.deadband, &self.clear, &self.again]
             .into_iter()
             .flatten()
             .chain([&self.on, &self.off])
             .map(String::as_str)
     }
-}
-
-fn check(rule: &Rule) -> Result<(), String> {
-    if rule.version == 0 || rule.name.zh.is_empty() || rule.name.en.is_empty() {
-        return Err("needs a version from 1 and a name in both languages".into());
-    }
-    if rule.action.is_empty() {
-        return Err("an alarm without a response is no alarm: give at least one action".into());
-    }
-    for p in &rule.params {
-        let span = p.min..=p.max;
-        if p.default.is_some_and(|d| !span.contains(&d)) {
-            return Err(format!("default of {} lies outside {}..{}", p.name, p.min, p.max));
-        }
-    }
-    if !matches!(rule.kind, Kind::Central) && rule.levels.is_empty() {
-        return Err("needs at least one level".into());
-    }
-    if rule.kind == Kind::Stale && rule.levels.len() != 1 {
-        return Err("a rule about silent devices has exactly one level".into());
-    }
-    for level in &rule.levels {
-        if let Some(name) = level.names().find(|n| rule.param(n).is_none()) {
-            return Err(format!(
-                "a level names the parameter {name}, which the rule does not have"
-            ));
-        }
-        let compares = matches!(
-            rule.kind,
-            Kind::High
-                | Kind::Low
-                | Kind::AllBelow
-                | Kind::RunsWithout
-                | Kind::Activity
-                | Kind::OneLow
-                | Kind::Outside
-        );
-        if compares && level.limit.is_none() {
-            return Err("a level of this kind needs a limit".into());
-        }
-        if matches!(rule.kind, Kind::OneLow | Kind::Outside) && level.second.is_none() {
-            return Err("a level of this kind needs a second limit".into());
-        }
-    }
-    Ok(())
 }

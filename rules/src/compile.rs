@@ -15,7 +15,7 @@ use crate::standing::Standing;
 use crate::test::Test;
 use crate::text::Text;
 use crate::transition::{Scope, Severity};
-use input::{Inputs, Signals};
+use input::{At, Inputs, Signals};
 use param::Numbers;
 pub(crate) use param::seconds_to_ms;
 use scope::Candidate;
@@ -113,7 +113,12 @@ impl Build<'_> {
     }
 
     fn not_here(&self, rule: &Rule, site: &SiteModel) -> Option<Standing> {
-        if matches!(rule.kind, Kind::Central | Kind::GatewayStale) {
+        if rule.kind == Kind::FeederLost && site.feeder.is_none() {
+            let missing =
+                Text::new("台账缺少馈线 feeder", "missing feeder of the site in registry");
+            return Some(Standing::Cannot { missing: vec![missing] });
+        }
+        if matches!(rule.kind, Kind::FeederLost | Kind::GatewayStale) {
             let why = Text::new(
                 "由中心跨网关判断",
                 "judged by the centre over several gateways, not by this engine",
@@ -142,10 +147,11 @@ impl Build<'_> {
         scope: Scope,
     ) {
         let mut missing = Missing::default();
-        let inputs = self.signals.bind(rule, site, candidate, &mut missing);
         let numbers = Numbers::resolve(rule, site, candidate, &mut missing);
-        let overridden = numbers.overridden();
         let mut lacking = param::strangers(rule, site);
+        let place = At { rule, site, candidate, numbers: &numbers };
+        let inputs = self.signals.bind(place, &mut lacking, &mut missing);
+        let overridden = numbers.overridden();
         let mut levels = Vec::new();
         for spec in &rule.levels {
             if let Some(level) =
@@ -153,6 +159,9 @@ impl Build<'_> {
             {
                 levels.push(level);
             }
+        }
+        if rule.kind == Kind::Votes {
+            too_few_votes(&levels, &inputs, candidate, &mut missing);
         }
         if levels.is_empty() && missing.is_empty() {
             missing.texts.append(&mut lacking);
@@ -231,6 +240,18 @@ impl Build<'_> {
                 deps.push((binding.signal, Dep::Run(count(i))));
             }
         }
+        for (i, window) in plan.windows.iter().enumerate() {
+            for binding in &plan.bindings[window.gate.clone()] {
+                deps.push((binding.signal, Dep::Gate(count(i))));
+            }
+        }
+        deps.extend(plan.marks.iter().enumerate().map(|(i, m)| (m.series, Dep::Mark(count(i)))));
+        for (i, learn) in plan.learns.iter().enumerate() {
+            deps.push((learn.series, Dep::Learn(count(i))));
+            for binding in &plan.bindings[learn.gate.clone()] {
+                deps.push((binding.signal, Dep::Learn(count(i))));
+            }
+        }
         for (i, span) in plan.spans.iter().enumerate() {
             for binding in &plan.bindings[span.input_from as usize..span.input_to as usize] {
                 let dep = match span.sort {
@@ -251,6 +272,23 @@ impl Build<'_> {
         }
         plan.deps = deps.into_iter().map(|(_, dep)| dep).collect();
         plan
+    }
+}
+
+/// Says that a vote can never be carried: it would be quiet for ever.
+fn too_few_votes(
+    levels: &[Level],
+    inputs: &Inputs,
+    candidate: &Candidate<'_>,
+    missing: &mut Missing,
+) {
+    let voters = count(inputs.bindings.iter().filter(|b| b.member == 0).count());
+    let wanted = levels.iter().filter_map(|l| l.test.limits().0).fold(0.0, f64::max);
+    if f64::from(voters) < wanted {
+        missing.push(
+            format!("{} 的探测器少于 {wanted} 个", candidate.name.zh),
+            format!("{} has fewer than {wanted} detectors", candidate.name.en),
+        );
     }
 }
 
@@ -284,8 +322,20 @@ pub(crate) fn has_word(word: &String, site: &SiteModel, candidate: &Candidate<'_
 }
 
 /// Makes the test of a level from its numbers.
-pub(crate) fn test_of(kind: Kind, limit: f64, second: f64, clear: (f64, f64), base: f64) -> Test {
+pub(crate) fn test_of(
+    kind: Kind,
+    unset: bool,
+    (limit, second): (f64, f64),
+    clear: (f64, f64),
+    base: f64,
+) -> Test {
     match kind {
+        Kind::High if !second.is_nan() => {
+            Test::HighRising { limit, clear: clear.0, rise: second, rise_clear: second / 2.0 }
+        }
+        Kind::AllBelow if unset => Test::AllBelowUnset { limit, clear: clear.0 },
+        Kind::RunsWeak => Test::RunsWeak { limit, clear: clear.0 },
+        Kind::Votes => Test::Votes { limit },
         Kind::High => Test::High { limit, clear: clear.0 },
         Kind::Low => Test::Low { limit, clear: clear.0 },
         Kind::AllBelow => Test::AllBelow { limit, clear: clear.0 },
@@ -300,7 +350,7 @@ pub(crate) fn test_of(kind: Kind, limit: f64, second: f64, clear: (f64, f64), ba
         }
         Kind::InputUnknown => Test::InputUnknown,
         Kind::SilentWhile => Test::SilentWhile,
-        Kind::Stale | Kind::Central | Kind::GatewayStale => {
+        Kind::Stale | Kind::FeederLost | Kind::GatewayStale => {
             Test::Silent { limit_ms: seconds_to_ms(limit) }
         }
     }

@@ -7,6 +7,8 @@
 
 mod emit;
 mod force;
+mod learn;
+mod mark;
 mod room;
 mod signal;
 mod silence;
@@ -14,6 +16,7 @@ mod snapshot;
 mod state;
 mod step;
 mod timer;
+mod window;
 
 use crate::catalogue::Catalogue;
 use crate::compile::compile;
@@ -128,12 +131,15 @@ impl Engine {
         for d in self.plan.dependants(s) {
             match self.plan.deps[d] {
                 Dep::Window(w) => {
-                    if self.state.bound[s] == Bound::Exact {
+                    if self.state.bound[s] == Bound::Exact && self.is_open(w, t) {
                         let due = self.state.windows[w as usize].add(t, value);
                         self.timers.arm(Class::Window, w, due);
                     }
                 }
+                Dep::Learn(l) => self.learn(l, t, value),
                 Dep::Run(r) => self.judge_run(r, t, out),
+                Dep::Gate(w) => self.gate(w, t, out),
+                Dep::Mark(m) => self.judge_mark(m, t, out),
                 Dep::Heard(l) => self.hear(l, t, out),
                 Dep::Inst(i) => self.judge(i, t, out),
             }
@@ -170,6 +176,10 @@ impl Engine {
         self.state.quality = empty.quality;
         self.state.windows = empty.windows;
         self.state.runs = empty.runs;
+        self.state.marks = empty.marks;
+        for learnt in &mut self.state.learnt {
+            (learnt.hour, learnt.sum, learnt.count) = (NEVER, 0.0, 0);
+        }
         self.state.blind_until = NEVER;
         for cond in &mut self.state.conds {
             cond.restart(t);
@@ -221,6 +231,9 @@ impl Engine {
             overridden: line.overridden.clone(),
         };
         let Some(inst) = line.inst.map(|i| i as usize) else { return state };
+        if let Some(until) = self.learning_until(inst, now) {
+            state.standing = Standing::Learning { until };
+        }
         if let Some(standing) = self.standing_by_facts(inst) {
             state.standing = standing;
         }
@@ -285,6 +298,8 @@ impl Engine {
                 }
             }
             Class::Window => self.close_minute(due, now, out),
+            Class::Learn => self.close_hour(due.index, now, out),
+            Class::Mark => self.turn_mark(due.index, now, out),
             Class::Between => match self.state.runs[i].gives_up_at() {
                 Some(at) if at > now => self.timers.arm(Class::Between, due.index, at),
                 Some(_) => {
@@ -310,9 +325,36 @@ impl Engine {
         }
     }
 
+    /// Tells whether a window takes samples now.
+    fn is_open(&self, w: u32, now: Ms) -> bool {
+        let still = self.state.windows[w as usize].still;
+        let is_free = self.plan.windows[w as usize].gate.is_empty();
+        is_free || (still != NEVER && now >= still.saturating_add(window::SETTLE_MS))
+    }
+
+    /// What moves the content of a window's series started, stopped, or is no longer known to stand.
+    fn gate(&mut self, w: u32, now: Ms, out: &mut Vec<Transition>) {
+        let gate = self.plan.windows[w as usize].gate.clone();
+        if gate.is_empty() {
+            return;
+        }
+        let stands = |b: &crate::plan::Binding| self.state.value[b.signal as usize] < 0.5;
+        let all = self.plan.bindings[gate].iter().all(stands);
+        let window = &mut self.state.windows[w as usize];
+        if all && window.still == NEVER {
+            window.still = now;
+        } else if !all && window.still != NEVER {
+            window.still = NEVER;
+            window.forget();
+            self.set(self.plan.window_signal(w as usize), f64::NAN, now, out);
+        }
+    }
+
     fn close_minute(&mut self, due: Due, now: Ms, out: &mut Vec<Transition>) {
         let w = due.index as usize;
-        let mean = self.state.windows[w].close(self.plan.windows[w].expect);
+        let plan = &self.plan.windows[w];
+        let gap = self.plan.series[plan.series as usize].gap;
+        let mean = self.state.windows[w].close(plan, gap);
         if let Some(next) = self.state.windows[w].due() {
             self.timers.arm(Class::Window, due.index, next);
         }
@@ -324,7 +366,10 @@ impl Engine {
         self.state.value[signal] = value;
         for d in self.plan.dependants(signal) {
             match self.plan.deps[d] {
+                Dep::Learn(l) => self.learn_run(l),
                 Dep::Run(r) => self.judge_run(r, now, out),
+                Dep::Gate(w) => self.gate(w, now, out),
+                Dep::Mark(m) => self.judge_mark(m, now, out),
                 Dep::Inst(i) => self.judge(i, now, out),
                 Dep::Window(_) | Dep::Heard(_) => {}
             }
@@ -334,7 +379,7 @@ impl Engine {
     fn judge_run(&mut self, r: u32, now: Ms, out: &mut Vec<Transition>) {
         let plan = &self.plan.runs[r as usize];
         let bindings = &self.plan.bindings[plan.inputs.clone()];
-        let view = View { bindings, value: &self.state.value, bound: &self.state.bound };
+        let view = self.state.view(bindings);
         let raw = signal::raw(plan, &view);
         let run = &mut self.state.runs[r as usize];
         if raw == run.raw && run.last != NEVER {
@@ -370,13 +415,20 @@ impl Engine {
             return self.listen(i, now);
         }
         let bindings = &self.plan.bindings[span.input_from as usize..span.input_to as usize];
-        let view = View { bindings, value: &self.state.value, bound: &self.state.bound };
+        let (value, bound, usual) = (&self.state.value, &self.state.bound, &self.state.usual);
+        let view = View { bindings, value, bound, usual };
         for l in span.level_from as usize..span.level_to as usize {
             let cond = &mut self.state.conds[l];
             let truth = if self.off[i as usize] {
                 Tri::False
             } else if span.sort == Sort::Unknown && now < self.state.blind_until {
                 Tri::Unknown
+            } else if !cond.active
+                && self.plan.levels[l]
+                    .again
+                    .is_some_and(|w| !self.state.tops[i as usize].is_again(now, w))
+            {
+                Tri::False
             } else {
                 self.tests[l].judge(cond.active, &view)
             };
@@ -393,6 +445,10 @@ impl Engine {
     }
 
     fn judge_all(&mut self, now: Ms, out: &mut Vec<Transition>) {
+        let n = crate::compile::count;
+        (0..n(self.plan.learns.len())).for_each(|l| self.learn_run(l));
+        (0..n(self.plan.windows.len())).for_each(|w| self.gate(w, now, out));
+        (0..n(self.plan.marks.len())).for_each(|m| self.judge_mark(m, now, out));
         for i in 0..crate::compile::count(self.plan.insts.len()) {
             self.judge(i, now, out);
         }
@@ -406,6 +462,8 @@ impl Engine {
             (Class::Blind, 1),
             (Class::Hold, plan.series.len()),
             (Class::Window, plan.windows.len()),
+            (Class::Learn, plan.learns.len()),
+            (Class::Mark, plan.marks.len()),
             (Class::Between, plan.runs.len()),
             (Class::Run, plan.runs.len()),
             (Class::Level, plan.levels.len()),
@@ -418,6 +476,13 @@ impl Engine {
         }
         for (i, window) in self.state.windows.iter().enumerate() {
             window.due().into_iter().for_each(|at| timers.arm(Class::Window, n(i), at));
+        }
+        for (i, learnt) in self.state.learnt.iter().enumerate() {
+            learnt.due().into_iter().for_each(|at| timers.arm(Class::Learn, n(i), at));
+        }
+        for (i, mark) in self.state.marks.iter().enumerate() {
+            let due = mark.due(&plan.marks[i]);
+            due.into_iter().for_each(|at| timers.arm(Class::Mark, n(i), at));
         }
         for (i, run) in self.state.runs.iter().enumerate() {
             run.decides_at().into_iter().for_each(|at| timers.arm(Class::Run, n(i), at));

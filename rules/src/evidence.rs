@@ -77,6 +77,18 @@ pub enum Measure {
     Run,
     /// 1 running, 0 stopped, when it was last known.
     LastRun,
+    /// Change per hour over the minutes before.
+    Slope {
+        /// Length of the window in whole minutes.
+        minutes: u16,
+    },
+    /// How far the value fell while nothing moved it.
+    Fall {
+        /// Longest time looked at, whole minutes.
+        minutes: u16,
+    },
+    /// 1 where a limit was reached now or a short time ago, else 0.
+    Mark,
 }
 
 /// A value computed on the way.

@@ -9,6 +9,7 @@
 //! | [`catalogue`] | the rules as data, built in from `rules/catalogue/*.toml` |
 //! | [`engine`] | all rule instances of one gateway: samples and facts in, transitions out |
 //! | [`stale`] | gateways that send nothing, judged on receive time |
+//! | [`feeder`] | gateways that go together with their neighbours on a feeder, judged on receive time |
 //! | [`selftest`] | runs the tests inside each rule |
 //! | [`evaluator`] | the settled and the live evaluator of one gateway over the centre's log |
 //! | [`series`] | names of series, quality of a sample |
@@ -26,6 +27,7 @@ pub mod engine;
 pub mod evaluator;
 pub mod evidence;
 pub mod fact;
+pub mod feeder;
 mod plan;
 pub mod selftest;
 pub mod series;
@@ -42,6 +44,7 @@ pub use catalogue::Catalogue;
 pub use engine::Engine;
 pub use evidence::{Evidence, Lang};
 pub use fact::{Fact, FactBody, RegState};
+pub use feeder::FeederMonitor;
 pub use series::{Ms, Quality, Sample, SeriesKey};
 pub use site::SiteModel;
 pub use stale::GatewayMonitor;
@@ -52,4 +55,4 @@ pub use verdict::{Verdict, re_evaluate};
 pub use why::why;
 
 /// Version of the engine's state and semantics; a snapshot of another version is rebuilt from the log.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) index: BTreeMap<SeriesKey, u32>,
     pub(crate) windows: Vec<WindowPlan>,
     pub(crate) runs: Vec<RunPlan>,
+    pub(crate) marks: Vec<MarkPlan>,
+    pub(crate) learns: Vec<LearnPlan>,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) spans: Vec<Span>,
     pub(crate) insts: Vec<Inst>,
@@ -42,6 +44,39 @@ pub(crate) struct WindowPlan {
     pub(crate) minutes: u16,
     /// Samples a full window has.
     pub(crate) expect: u32,
+    pub(crate) how: How,
+    /// What must be known to stand while the window is filled; empty for no condition.
+    pub(crate) gate: std::ops::Range<usize>,
+}
+
+/// What a window makes of its minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum How {
+    Mean,
+    /// Change per hour.
+    Slope,
+    /// Oldest known minute less the newest.
+    Fall,
+}
+
+/// What is usual for a series while its machine runs.
+#[derive(Debug)]
+pub(crate) struct LearnPlan {
+    pub(crate) series: u32,
+    /// Samples a full hour has.
+    pub(crate) expect: u32,
+    /// Run states, of which one must be known to run.
+    pub(crate) gate: std::ops::Range<usize>,
+}
+
+/// A mark: set when a limit was reached for `on`, kept for `keep` after.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct MarkPlan {
+    pub(crate) series: u32,
+    pub(crate) limit: f64,
+    pub(crate) clear: f64,
+    pub(crate) on: Ms,
+    pub(crate) keep: Ms,
 }
 
 #[derive(Debug)]
@@ -65,6 +100,8 @@ pub(crate) struct Binding {
     pub(crate) rating: f64,
     /// Added before the division (only for run states from power).
     pub(crate) offset: f64,
+    /// Learnt value that is the divisor, in place of `rating`.
+    pub(crate) learnt: Option<u32>,
     pub(crate) measure: Measure,
 }
 
@@ -116,13 +153,18 @@ pub(crate) struct Level {
     pub(crate) severity: Severity,
     pub(crate) source_level: Option<String>,
     pub(crate) latching: bool,
+    /// Needs an earlier occurrence raised at most so long before, ms.
+    pub(crate) again: Option<Ms>,
 }
 
 /// Who looks at a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dep {
     Window(u32),
+    Learn(u32),
     Run(u32),
+    Gate(u32),
+    Mark(u32),
     Heard(u32),
     Inst(u32),
 }
@@ -151,8 +193,12 @@ impl Plan {
         self.run_signal(run) + self.runs.len()
     }
 
+    pub(crate) fn mark_signal(&self, mark: usize) -> usize {
+        self.series.len() + self.windows.len() + 2 * self.runs.len() + mark
+    }
+
     pub(crate) fn signal_count(&self) -> usize {
-        self.series.len() + self.windows.len() + 2 * self.runs.len()
+        self.mark_signal(self.marks.len())
     }
 
     /// The series a signal comes from (the first of several).
@@ -163,6 +209,9 @@ impl Plan {
         let derived = signal - self.series.len();
         if derived < self.windows.len() {
             return self.windows[derived].series as usize;
+        }
+        if signal >= self.mark_signal(0) {
+            return self.marks[signal - self.mark_signal(0)].series as usize;
         }
         let run = (derived - self.windows.len()) % self.runs.len();
         self.bindings[self.runs[run].inputs.start].signal as usize

@@ -11,11 +11,16 @@
 //! 10s calibration gas-1 to 60s
 //! 90s segment 30s                     the clock steps back to 30 s
 //! 90s advance                         time moves on to 90 s, exclusive
+//! 10s gw-1 gone                       a gateway's last will (or: gw-1 gasp, on battery; gw-1 back; gw-1 heard, a block)
+//! 0s..60s/10s gw-1,gw-2 heard         blocks of gateways
+//! 50s start                           the centre starts
+//! 0s..60s/1s tick                     for the rules that the centre judges
 //! 90s tick                            the centre's clock, for the rule about silent gateways
 //! ```
 //!
 //! What must come out is `time kind severity [source level] [suppressed] [latching]`, all of it, in order.
 
+use crate::FeederMonitor;
 use crate::catalogue::{Catalogue, Kind, Rule, TestSpec};
 use crate::engine::Engine;
 use crate::fact::{Fact, FactBody, RegState};
@@ -72,6 +77,11 @@ pub fn transitions(rule: &Rule, test: &TestSpec) -> Result<Vec<Transition>, Stri
         let monitor = GatewayMonitor::new(&catalogue, sites, TEST_START_MS);
         return Ok(run_monitor(monitor, &gateway, events));
     }
+    if rule.kind == Kind::FeederLost {
+        let sites: Vec<_> = std::iter::once(site).chain(&rule.neighbours).cloned().collect();
+        let monitor = FeederMonitor::new(&catalogue, &sites, TEST_START_MS);
+        return Ok(run_feeder(monitor, &site.site, &events));
+    }
     Ok(run(Engine::new(&catalogue, sites, &gateway), &site.site, events))
 }
 
@@ -80,15 +90,26 @@ enum Event {
     Fact(Box<Fact>),
     Advance,
     Tick,
+    Start,
     Segment(Ms),
+    Presence { gateway: String, said: Said },
+}
+
+/// What is heard of a gateway.
+#[derive(Clone, Copy)]
+enum Said {
+    Block,
+    Back,
+    Gasp,
+    Gone,
 }
 
 impl Event {
     fn rank(&self) -> u8 {
         match self {
             Self::Fact(_) => 0,
-            Self::Sample { .. } => 1,
-            Self::Advance | Self::Tick | Self::Segment(_) => 2,
+            Self::Sample { .. } | Self::Presence { .. } => 1,
+            Self::Advance | Self::Tick | Self::Start | Self::Segment(_) => 2,
         }
     }
 }
@@ -106,6 +127,7 @@ fn run(mut engine: Engine, site: &str, events: Vec<(Ms, Event)>) -> Vec<Transiti
             Event::Fact(fact) => engine.fact(&fact, t, &mut out),
             Event::Advance | Event::Tick => engine.advance(t, &mut out),
             Event::Segment(back) => engine.segment(back),
+            Event::Start | Event::Presence { .. } => {}
         }
     }
     out
@@ -124,6 +146,27 @@ fn run_monitor(
             _ => {}
         }
     }
+    out
+}
+
+fn run_feeder(mut monitor: FeederMonitor, site: &str, events: &[(Ms, Event)]) -> Vec<Transition> {
+    let mut out = Vec::new();
+    for (t, event) in events {
+        let t = *t;
+        match event {
+            Event::Presence { gateway, said } => match said {
+                Said::Block => monitor.received(gateway, t, &mut out),
+                Said::Back => monitor.presence(gateway, true, false, t, &mut out),
+                Said::Gasp => monitor.presence(gateway, true, true, t, &mut out),
+                Said::Gone => monitor.presence(gateway, false, false, t, &mut out),
+            },
+            Event::Tick => monitor.tick(t, &mut out),
+            Event::Start => monitor.started(t),
+            _ => {}
+        }
+    }
+    // A test is about its fixture's site; the neighbours say the same of themselves.
+    out.retain(|t| t.scope.site == site);
     out
 }
 
@@ -189,10 +232,26 @@ fn read(
     if what.get(1) == Some(&"=") {
         return read_samples(when, what, events);
     }
+    if let [names, said @ ("heard" | "back" | "gasp" | "gone")] = what {
+        let said = match *said {
+            "heard" => Said::Block,
+            "back" => Said::Back,
+            "gasp" => Said::Gasp,
+            _ => Said::Gone,
+        };
+        return read_span(when, |t| {
+            let said = |name: &str| Event::Presence { gateway: name.into(), said };
+            events.extend(names.split(',').map(|name| (t, said(name))));
+        });
+    }
+    if *what == ["tick"] && when.contains("..") {
+        return read_span(when, |t| events.push((t, Event::Tick)));
+    }
     let t = TEST_START_MS + read_time(when)?;
     let event = match what {
         ["advance"] => Event::Advance,
         ["tick"] => Event::Tick,
+        ["start"] => Event::Start,
         ["segment", back] => Event::Segment(TEST_START_MS + read_time(back)?),
         [kind @ ("order" | "work" | "calibration" | "approval"), rest @ ..] => {
             Event::Fact(Box::new(read_fact(kind, rest, t, &site.site, fact_id)?))
@@ -216,6 +275,19 @@ fn read_samples(when: &str, what: &[&str], events: &mut Vec<(Ms, Event)>) -> Res
         ["substituted"] => Quality::Substituted,
         _ => return Err("unknown quality".into()),
     };
+    for name in names.split(',') {
+        name.rsplit_once('.').ok_or("write device.quantity")?;
+    }
+    read_span(when, |t| {
+        for (device, quantity) in names.split(',').filter_map(|name| name.rsplit_once('.')) {
+            let (device, quantity) = (device.to_string(), quantity.to_string());
+            events.push((t, Event::Sample { device, quantity, value, quality }));
+        }
+    })
+}
+
+/// Reads `5s` or `0s..60s/5s` and calls `each` with every moment.
+fn read_span(when: &str, mut each: impl FnMut(Ms)) -> Result<(), String> {
     let (from, to, step) = match when.split_once("..") {
         None => (read_time(when)?, read_time(when)? + 1, 1),
         Some((from, rest)) => {
@@ -228,11 +300,7 @@ fn read_samples(when: &str, what: &[&str], events: &mut Vec<(Ms, Event)>) -> Res
     }
     let mut t = from;
     while t < to {
-        for name in names.split(',') {
-            let (device, quantity) = name.rsplit_once('.').ok_or("write device.quantity")?;
-            let (device, quantity) = (device.to_string(), quantity.to_string());
-            events.push((TEST_START_MS + t, Event::Sample { device, quantity, value, quality }));
-        }
+        each(TEST_START_MS + t);
         t += step;
     }
     Ok(())

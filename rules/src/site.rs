@@ -27,6 +27,8 @@ pub mod role {
     pub const TREATMENT: &str = "treatment";
     /// Fixed gas detector.
     pub const GAS_DETECTOR: &str = "gas_detector";
+    /// Pressure or flow of a mine's main ventilation, where no fan's own device has it.
+    pub const AIR_SENSOR: &str = "air_sensor";
     /// Storage tank with its level sensor.
     pub const TANK: &str = "tank";
 }
@@ -49,6 +51,8 @@ pub mod rating {
     pub const P_IDLE: &str = "P_idle";
     /// Power of the running machine, kW.
     pub const P_RUN: &str = "P_run";
+    /// What a fan's differential pressure usually is, Pa.
+    pub const DP_REF: &str = "dp_ref";
     /// High, high-high, low, low-low limit from the site's sheet, in the unit of the quantity.
     pub const LIMITS: [&str; 4] = ["H", "HH", "L", "LL"];
 }
@@ -73,11 +77,13 @@ pub struct SiteModel {
     pub ratings: BTreeMap<String, f64>,
     /// Ratings still being learnt, with the time the learning ends.
     pub learning: BTreeMap<String, Ms>,
+    /// Grid feeder that supplies the site, as the grid company names it; sites with the same one are neighbours.
+    pub feeder: Option<String>,
     /// Devices.
     pub devices: Vec<Device>,
     /// Which protective device belongs to which production device.
     pub pairs: Vec<Pair>,
-    /// Devices that stand in for each other.
+    /// Devices that belong together.
     pub groups: Vec<Group>,
     /// Parameters set for a sector, for the site, for an asset.
     pub overrides: Vec<Override>,
@@ -129,11 +135,12 @@ pub struct Pair {
     pub protective: String,
 }
 
-/// Devices of which at least one must run.
+/// Devices that belong together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// What kind of group: `main_ventilation`.
+    /// What kind of group: `main_ventilation` (fans that stand in for each other), `gas_cell` (detectors of one cell),
+    /// `tank_transfer` (a tank with every pump and valve that moves its content).
     pub kind: String,
     /// Id, unique in the site.
     pub id: String,

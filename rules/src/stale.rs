@@ -208,7 +208,8 @@ fn watch(rule: &Rule, site: &SiteModel, gateway: &str) -> Watch {
     }
 }
 
-fn parameter(rule: &Rule, site: &SiteModel, gateway: &str, name: &str) -> Parameter {
+/// Resolves a parameter of a rule that the centre judges: gateway > site > sector > template.
+pub(crate) fn parameter(rule: &Rule, site: &SiteModel, gateway: &str, name: &str) -> Parameter {
     let fits = |o: &&Override| {
         let here = match o.origin {
             Origin::Asset => o.target == gateway,
@@ -225,6 +226,7 @@ fn parameter(rule: &Rule, site: &SiteModel, gateway: &str, name: &str) -> Parame
     let (value, origin) = best
         .filter(|o| in_range(&o.value))
         .map_or((default, Origin::Template), |o| (o.value, o.origin));
-    let (name, unit) = (name.to_string(), "s".to_string());
+    let unit = spec.map_or_else(|| "s".to_string(), |p| p.unit.clone());
+    let name = name.to_string();
     Parameter { name, value, unit, origin, overridden: origin != Origin::Template }
 }

@@ -51,6 +51,18 @@ pub enum Test {
         /// Clears below.
         clear: f64,
     },
+    /// First input ≥ limit while member 1 (its rate) is ≥ `rise`, or the input is above its range; clears below `clear`
+    /// or when it rises more slowly than `rise_clear`.
+    HighRising {
+        /// Raises at or above.
+        limit: f64,
+        /// Clears below.
+        clear: f64,
+        /// Rises at least so fast.
+        rise: f64,
+        /// Clears when it rises more slowly.
+        rise_clear: f64,
+    },
     /// First input ≤ limit; clears above `clear`.
     Low {
         /// Raises at or below.
@@ -58,8 +70,15 @@ pub enum Test {
         /// Clears above.
         clear: f64,
     },
-    /// Every input < limit; clears when one is ≥ `clear`.
+    /// Every input of member 0 < limit; clears when one is ≥ `clear`.
     AllBelow {
+        /// Raises below.
+        limit: f64,
+        /// Clears at or above.
+        clear: f64,
+    },
+    /// As [`Test::AllBelow`] while every switch of member 1 is 0; clears when one is set, too.
+    AllBelowUnset {
         /// Raises below.
         limit: f64,
         /// Clears at or above.
@@ -71,6 +90,27 @@ pub enum Test {
         limit: f64,
         /// Clears at or above.
         clear: f64,
+    },
+    /// As [`Test::RunsWithout`], of machines that run and do too little: magnitudes as shares of what is usual, since a
+    /// fan that draws air has a negative pressure.
+    RunsWeak {
+        /// Raises below.
+        limit: f64,
+        /// Clears at or above.
+        clear: f64,
+    },
+    /// At least `limit` marks of member 0 stand.
+    Votes {
+        /// So many.
+        limit: f64,
+    },
+    /// A gateway's last will or last gasp together with those of at least `need` neighbours on its feeder; judged by
+    /// [`crate::feeder`] alone.
+    Neighbours {
+        /// So many neighbours.
+        need: u32,
+        /// Within so long of each other, ms.
+        within_ms: i64,
     },
     /// Under an order, activity (P − base) ÷ (reference − base) ≥ limit; clears below `clear`.
     Activity {
@@ -195,14 +235,36 @@ pub(crate) fn activity(power: f64, base: f64, reference: f64) -> f64 {
     if act.is_finite() { act.clamp(0.0, 1.5) } else { f64::NAN }
 }
 
-fn every_below(inputs: &impl Inputs, from: u8, limit: f64) -> Tri {
+fn every_below(inputs: &impl Inputs, member: u8, limit: f64) -> Tri {
     let mut all = Tri::True;
     for i in 0..inputs.count() {
-        if inputs.member(i) >= from {
+        if inputs.member(i) == member {
             all = all.and(below(inputs.value(i), inputs.bound(i), limit));
         }
     }
     all
+}
+
+/// Inputs without their sign.
+struct Magnitude<'a, T>(&'a T);
+
+impl<T: Inputs> Inputs for Magnitude<'_, T> {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+    fn value(&self, i: usize) -> f64 {
+        self.0.value(i).abs()
+    }
+    fn bound(&self, i: usize) -> Bound {
+        match (self.0.bound(i), self.0.value(i) < 0.0) {
+            (Bound::Over, true) => Bound::Under,
+            (Bound::Under, true) => Bound::Over,
+            (bound, _) => bound,
+        }
+    }
+    fn member(&self, i: usize) -> u8 {
+        self.0.member(i)
+    }
 }
 
 fn any_runs(inputs: &impl Inputs, member: u8) -> Tri {
@@ -213,6 +275,33 @@ fn any_runs(inputs: &impl Inputs, member: u8) -> Tri {
         }
     }
     any
+}
+
+fn votes(inputs: &impl Inputs, limit: f64) -> Tri {
+    let (mut set, mut unknown) = (0u32, 0u32);
+    for i in (0..inputs.count()).filter(|&i| inputs.member(i) == 0) {
+        match at_least(inputs.value(i), Bound::Exact, 0.5) {
+            Tri::True => set += 1,
+            Tri::Unknown => unknown += 1,
+            Tri::False => {}
+        }
+    }
+    match (f64::from(set) >= limit, f64::from(set + unknown) >= limit) {
+        (true, _) => Tri::True,
+        (false, true) => Tri::Unknown,
+        (false, false) => Tri::False,
+    }
+}
+
+/// Tells whether the first input is high and still rising. What is above its range cannot be seen to rise, and did.
+fn high_rising(inputs: &impl Inputs, limit: f64, rise: f64) -> Tri {
+    let high = at_least(inputs.value(0), inputs.bound(0), limit);
+    let is_over = inputs.bound(0) == Bound::Over && !inputs.value(0).is_nan();
+    let mut rises = Tri::of(is_over);
+    for i in (0..inputs.count()).filter(|&i| inputs.member(i) == 1) {
+        rises = rises.or(at_least(inputs.value(i), inputs.bound(i), rise));
+    }
+    high.and(rises)
 }
 
 fn one_low(inputs: &impl Inputs, low: f64, high: f64) -> Tri {
@@ -290,7 +379,17 @@ impl Test {
                 at_least(inputs.value(0), inputs.bound(0), pick(limit, clear))
             }
             Self::Low { limit, clear } => low_or_equal(inputs, pick(limit, clear)),
+            Self::HighRising { limit, clear, rise, rise_clear } => {
+                high_rising(inputs, pick(limit, clear), pick(rise, rise_clear))
+            }
             Self::AllBelow { limit, clear } => every_below(inputs, 0, pick(limit, clear)),
+            Self::AllBelowUnset { limit, clear } => {
+                every_below(inputs, 0, pick(limit, clear)).and(any_runs(inputs, 1).not())
+            }
+            Self::Votes { limit } => votes(inputs, limit),
+            Self::RunsWeak { limit, clear } => {
+                any_runs(inputs, 0).and(every_below(&Magnitude(inputs), 1, pick(limit, clear)))
+            }
             Self::RunsWithout { limit, clear } => {
                 any_runs(inputs, 0).and(every_below(inputs, 1, pick(limit, clear)))
             }
@@ -314,7 +413,7 @@ impl Test {
             }
             Self::InputUnknown => input_unknown(inputs),
             Self::SilentWhile => silent_while(inputs),
-            Self::Silent { .. } => Tri::Unknown,
+            Self::Silent { .. } | Self::Neighbours { .. } => Tri::Unknown,
         }
     }
 
@@ -322,8 +421,18 @@ impl Test {
     pub fn value(&self, inputs: &impl Inputs) -> Option<f64> {
         let values = || (0..inputs.count()).map(|i| inputs.value(i));
         let found = match *self {
-            Self::High { .. } | Self::Low { .. } => inputs.value(0),
-            Self::AllBelow { .. } => values().fold(f64::NEG_INFINITY, f64::max),
+            Self::High { .. } | Self::HighRising { .. } | Self::Low { .. } => inputs.value(0),
+            Self::AllBelow { .. } | Self::AllBelowUnset { .. } => (0..inputs.count())
+                .filter(|&i| inputs.member(i) == 0)
+                .map(|i| inputs.value(i))
+                .fold(f64::NEG_INFINITY, f64::max),
+            Self::Votes { .. } => (0..inputs.count())
+                .filter(|&i| inputs.member(i) == 0 && inputs.value(i) >= 0.5)
+                .fold(0.0, |n, _| n + 1.0),
+            Self::RunsWeak { .. } => (0..inputs.count())
+                .filter(|&i| inputs.member(i) == 1)
+                .map(|i| inputs.value(i).abs())
+                .fold(f64::NEG_INFINITY, f64::max),
             Self::RunsWithout { .. } => (0..inputs.count())
                 .filter(|&i| inputs.member(i) == 1)
                 .map(|i| inputs.value(i))
@@ -334,6 +443,7 @@ impl Test {
             Self::RunOrdered { .. }
             | Self::InputUnknown
             | Self::SilentWhile
+            | Self::Neighbours { .. }
             | Self::Silent { .. } => f64::NAN,
         };
         found.is_finite().then_some(found)
@@ -343,11 +453,15 @@ impl Test {
     pub fn limits(&self) -> (Option<f64>, Option<f64>) {
         match *self {
             Self::High { limit, clear }
+            | Self::HighRising { limit, clear, .. }
+            | Self::AllBelowUnset { limit, clear }
+            | Self::RunsWeak { limit, clear }
             | Self::Low { limit, clear }
             | Self::AllBelow { limit, clear }
             | Self::RunsWithout { limit, clear }
             | Self::Activity { limit, clear, .. } => (Some(limit), Some(clear)),
             Self::OneLow { low, clear, .. } => (Some(low), Some(clear)),
+            Self::Votes { limit } => (Some(limit), Some(limit)),
             _ => (None, None),
         }
     }

@@ -42,6 +42,13 @@ impl Inputs for Kept<'_> {
 
 /// Judges the evidence again.
 pub fn re_evaluate(evidence: &Evidence) -> Verdict {
+    if let Test::Neighbours { need, .. } = evidence.test {
+        let cleared = evidence.kind == TransitionKind::Clear;
+        let found = evidence.intermediates.iter().find(|i| i.name == "neighbours");
+        let met = found.and_then(|i| i.value).is_some_and(|n| n >= f64::from(need));
+        let truth = Tri::of(!cleared);
+        return Verdict { truth, delay_met: met || cleared, agrees: met || cleared };
+    }
     if let Test::Silent { limit_ms } = evidence.test {
         let met = evidence.observed_ms >= limit_ms;
         let cleared = evidence.kind == TransitionKind::Clear;

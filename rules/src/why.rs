@@ -4,6 +4,7 @@
 //! same everywhere and for ever. Times are in the site's own fixed offset from UTC. It says 疑似 where power is only a
 //! lead, and never more than the evidence holds.
 
+mod several;
 mod word;
 
 use crate::evidence::{Evidence, FactNote, Input, Measure};
@@ -79,7 +80,7 @@ fn order(e: &Evidence, lang: Lang) -> String {
 
 /// Says how long it held, how long it had to, and what was not known in between.
 fn delay(e: &Evidence, lang: Lang) -> String {
-    if matches!(e.test, Test::Silent { .. }) {
+    if matches!(e.test, Test::Silent { .. } | Test::Neighbours { .. }) {
         return String::new();
     }
     let unknown = (e.samples_to - e.since - e.observed_ms).max(0);
@@ -88,6 +89,7 @@ fn delay(e: &Evidence, lang: Lang) -> String {
         Lang::Zh => format!(", 已持续 {held}(要求 {wanted})"),
         Lang::En => format!(", held for {held} (required: {wanted})"),
     };
+    text += &several::again(e, lang);
     if unknown > 0 {
         text += &match lang {
             Lang::Zh => format!(", 其间 {gap} 无有效数据未计入"),
@@ -132,12 +134,29 @@ fn holds(e: &Evidence, lang: Lang) -> String {
     let range = range(e);
     match (&e.test, lang) {
         (Test::High { .. } | Test::Low { .. }, _) => format!("{range} {}", limit(e, lang)),
+        (Test::HighRising { rise, .. }, _) => {
+            format!("{range} {}{}", limit(e, lang), several::rising(e, *rise, lang))
+        }
+        (Test::AllBelowUnset { limit, .. }, _) => {
+            format!("{range} {}", several::no_spare(e, *limit, lang))
+        }
+        (Test::RunsWeak { limit, .. }, _) => format!("{range} {}", several::weak(e, *limit, lang)),
+        (Test::Votes { .. }, _) => format!("{range} {}", several::votes(e, lang)),
+        (Test::Neighbours { within_ms, .. }, _) => several::neighbours(e, *within_ms, lang),
         (Test::Activity { base, .. }, _) => format!("{range} {}", activity(e, *base, lang)),
         (Test::AllBelow { limit, .. }, Lang::Zh) => {
-            format!("{range} {}, 全部低于额定值的 {}", list(e, |_| true, lang), share(*limit))
+            format!(
+                "{range} {}, 全部低于额定值的 {}",
+                list(e, |i| i.member == 0, lang),
+                share(*limit)
+            )
         }
         (Test::AllBelow { limit, .. }, Lang::En) => {
-            format!("{range} {}, all below {} of rated", list(e, |_| true, lang), share(*limit))
+            format!(
+                "{range} {}, all below {} of rated",
+                list(e, |i| i.member == 0, lang),
+                share(*limit)
+            )
         }
         (Test::RunsWithout { limit, .. }, Lang::Zh) => format!(
             "{range} {}在运行, 而{}, 低于额定值的 {}(停机)",
@@ -192,11 +211,19 @@ fn holds(e: &Evidence, lang: Lang) -> String {
 
 fn limit(e: &Evidence, lang: Lang) -> String {
     let Some(input) = e.inputs.first() else { return String::new() };
-    let sign = if matches!(e.test, Test::High { .. }) { "≥" } else { "≤" };
+    let sign =
+        if matches!(e.test, Test::High { .. } | Test::HighRising { .. }) { "≥" } else { "≤" };
     let level = e.source_level.as_deref().unwrap_or("");
     let value = reading(input, lang);
     let unit = if e.unit.is_empty() { &input.unit } else { &e.unit };
-    let limit = number(e.limit.unwrap_or(f64::NAN));
+    let limit = e.limit.unwrap_or(f64::NAN);
+    if e.unit == "span" {
+        return match lang {
+            Lang::Zh => format!("{value} ≥ 阈值(量程的 {})", share(limit)),
+            Lang::En => format!("{value} ≥ limit ({} of span)", share(limit)),
+        };
+    }
+    let limit = number(limit);
     match lang {
         Lang::Zh => format!("{value} {sign} {level}阈值 {limit} {unit}"),
         Lang::En => format!("{value} {sign} {level} limit {limit} {unit}").replace("  ", " "),
@@ -261,7 +288,7 @@ fn silent(e: &Evidence, limit_ms: Ms, lang: Lang) -> String {
 /// Says that it is over.
 fn over(e: &Evidence, lang: Lang) -> String {
     let back = moment(e.since, e.utc_offset_min);
-    if matches!(e.test, Test::Silent { .. }) {
+    if matches!(e.test, Test::Silent { .. } | Test::Neighbours { .. }) {
         return match lang {
             Lang::Zh => format!("{} 恢复数据", moment(e.samples_to, e.utc_offset_min)),
             Lang::En => format!("data is back at {}", moment(e.samples_to, e.utc_offset_min)),
@@ -290,7 +317,7 @@ fn now(e: &Evidence, lang: Lang) -> String {
             Lang::Zh => format!(", 现活跃度 {act:.2}"),
             Lang::En => format!(", activity is {act:.2}"),
         },
-        (Test::High { .. } | Test::Low { .. }, Some(_)) => match lang {
+        (Test::High { .. } | Test::HighRising { .. } | Test::Low { .. }, Some(_)) => match lang {
             Lang::Zh => format!(", 现{}", list(e, |_| true, lang)),
             Lang::En => format!(", now {}", list(e, |_| true, lang)),
         },
@@ -304,6 +331,17 @@ fn reading(input: &Input, lang: Lang) -> String {
     let mean = match (input.measure, lang) {
         (Measure::Mean { minutes }, Lang::Zh) => format!(" {minutes} 分钟均值"),
         (Measure::Mean { minutes }, Lang::En) => format!(" mean of {minutes} min"),
+        (Measure::Slope { minutes }, Lang::Zh) => format!(" {minutes} 分钟变化率"),
+        (Measure::Slope { minutes }, Lang::En) => format!(" rate over {minutes} min"),
+        (Measure::Fall { minutes }, Lang::Zh) => {
+            format!("在泵阀停止后 {}内下降", span(Ms::from(minutes) * 60_000, lang))
+        }
+        (Measure::Fall { minutes }, Lang::En) => {
+            format!(
+                " fell with pumps and valves at rest, within {}, by",
+                span(Ms::from(minutes) * 60_000, lang)
+            )
+        }
         _ => String::new(),
     };
     let Some(value) = input.value else {
@@ -322,9 +360,14 @@ fn reading(input: &Input, lang: Lang) -> String {
     };
     if (input.rating - 1.0).abs() > f64::EPSILON {
         let (rating, part) = (number(input.rating), share(value / input.rating));
-        text += &match lang {
-            Lang::Zh => format!("(额定 {rating} {} 的 {part})", input.unit),
-            Lang::En => format!(" ({part} of rated {rating} {})", input.unit),
+        let unit = &input.unit;
+        text += &match (input.measure, lang) {
+            (Measure::Slope { .. } | Measure::Fall { .. }, Lang::Zh) => format!("(量程的 {part})"),
+            (Measure::Slope { .. } | Measure::Fall { .. }, Lang::En) => {
+                format!(" ({part} of span)")
+            }
+            (_, Lang::Zh) => format!("(额定 {rating} {unit} 的 {part})"),
+            (_, Lang::En) => format!(" ({part} of rated {rating} {unit})"),
         };
     }
     text

@@ -447,3 +447,38 @@ fn a_snapshot_tells_that_it_runs_older_rules() {
     newer.rules[0].version += 1;
     assert!(!restored.runs(&newer));
 }
+
+#[test]
+fn what_a_cell_a_tank_and_a_feeder_lack_is_said() {
+    let mut site = mine();
+    let cell =
+        r#"{ kind = "gas_cell", id = "cell", name = { zh = "", en = "" }, devices = ["gas-1"] }"#;
+    site.groups.push(
+        toml::from_str::<toml::Table>(&format!("g = {cell}")).unwrap()["g"]
+            .clone()
+            .try_into()
+            .unwrap(),
+    );
+    let mut tank = site.devices[3].clone();
+    (tank.id, tank.role) = ("tank".into(), "tank".into());
+    tank.points[0].quantity = "level".into();
+    tank.ratings = [("span", 10.0), ("H", 8.0), ("HH", 9.0)].map(|(k, v)| (k.into(), v)).into();
+    site.devices.push(tank);
+    let run = Run::new(site);
+    for (rule, object, word) in [
+        ("R21c", "cell", "fewer than 2 detectors"),
+        ("R24k", "tank", "missing group of kind tank_transfer"),
+        ("R09c", "", "missing feeder"),
+        ("R11p", "mv", "missing point p_total"),
+    ] {
+        let Standing::Cannot { missing } = run.standing(rule, object) else {
+            panic!("{rule} must not run: {:?}", run.standing(rule, object))
+        };
+        assert!(missing[0].en.contains(word), "{rule}: {missing:?}");
+    }
+    assert_eq!(run.standing("R24h", "tank"), Standing::Evaluating);
+    assert_eq!(run.standing("R11", "mv"), Standing::Evaluating);
+    let states = run.engine.states();
+    let r11 = states.iter().find(|s| s.rule == "R11").unwrap();
+    assert!(r11.lacking[0].en.contains("di_ready"), "{:?}", r11.lacking);
+}

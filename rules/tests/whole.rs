@@ -15,18 +15,25 @@ site = "s"
 sector_tags = ["粉尘涉爆", "非煤矿山"]
 ratings = { P_ref = 100.0, P_base = 10.0 }
 pairs = [{ kind = "dust", production = "saw", protective = "fan-1" }]
-groups = [{ kind = "main_ventilation", id = "mv", name = { zh = "主通风", en = "mv" }, devices = ["fan-1", "fan-2"] }]
+groups = [
+  { kind = "main_ventilation", id = "mv", name = { zh = "主通风", en = "mv" }, devices = ["fan-1", "fan-2"] },
+  { kind = "gas_cell", id = "cell", name = { zh = "区域", en = "cell" }, devices = ["gas", "gas-2"] },
+  { kind = "tank_transfer", id = "move", name = { zh = "进出料", en = "move" }, devices = ["tank", "pump", "valve"] },
+]
 devices = [
   { id = "in", role = "incomer", gateway = "g", ratings = { U_N = 100.0 }, points = [{ quantity = "p_total", period_ms = 5000 }, { quantity = "u_ab", period_ms = 5000 }] },
   { id = "saw", role = "production", gateway = "g", ratings = { I_N = 100.0 }, points = [{ quantity = "i_a", period_ms = 5000 }, { quantity = "i_b", period_ms = 5000 }, { quantity = "i_c", period_ms = 5000 }] },
-  { id = "fan-1", role = "dust_fan", gateway = "g", ratings = { I_N = 100.0 }, points = [{ quantity = "i_a", period_ms = 5000 }] },
-  { id = "fan-2", role = "main_fan", gateway = "g", ratings = { I_N = 100.0 }, points = [{ quantity = "i_a", period_ms = 5000 }] },
+  { id = "fan-1", role = "dust_fan", gateway = "g", ratings = { I_N = 100.0 }, points = [{ quantity = "i_a", period_ms = 5000 }, { quantity = "p_total", period_ms = 5000 }, { quantity = "di_ready", period_ms = 5000 }] },
+  { id = "fan-2", role = "main_fan", gateway = "g", ratings = { I_N = 100.0, P_run = 50.0 }, points = [{ quantity = "i_a", period_ms = 5000 }, { quantity = "p_total", period_ms = 5000 }, { quantity = "di_ready", period_ms = 5000 }] },
+  { id = "gas-2", role = "gas_detector", gateway = "g", points = [{ quantity = "gas_lelm", period_ms = 1000 }] },
+  { id = "pump", role = "transfer_pump", gateway = "g", ratings = { I_N = 400.0 }, points = [{ quantity = "i_a", period_ms = 5000 }] },
+  { id = "valve", role = "transfer_valve", gateway = "g", points = [{ quantity = "di_open", period_ms = 5000 }] },
   { id = "gas", role = "gas_detector", gateway = "g", points = [{ quantity = "gas_lel", period_ms = 1000 }] },
   { id = "tank", role = "tank", gateway = "g", ratings = { H = 80.0, HH = 90.0, L = 10.0, LL = 5.0, span = 100.0 }, points = [{ quantity = "level", period_ms = 5000 }] },
 ]
 "#;
 
-const SERIES: [(&str, &str); 9] = [
+const SERIES: [(&str, &str); 16] = [
     ("in", "p_total"),
     ("in", "u_ab"),
     ("saw", "i_a"),
@@ -36,13 +43,20 @@ const SERIES: [(&str, &str); 9] = [
     ("fan-2", "i_a"),
     ("gas", "gas_lel"),
     ("tank", "level"),
+    ("fan-1", "p_total"),
+    ("fan-1", "di_ready"),
+    ("fan-2", "p_total"),
+    ("fan-2", "di_ready"),
+    ("gas-2", "gas_lelm"),
+    ("pump", "i_a"),
+    ("valve", "di_open"),
 ];
 const START: i64 = 1_700_000_040_000;
 
 #[derive(Debug, Clone)]
 enum Step {
     /// All series, so often, each five seconds.
-    Steady([u8; 9], u8),
+    Steady([u8; 16], u8),
     One(usize, u8, u8),
     Fact(u8),
     Wait,
@@ -51,8 +65,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     let step = prop_oneof![
-        4 => (any::<[u8; 9]>(), 1u8..150).prop_map(|(v, n)| Step::Steady(v, n)),
-        4 => (0usize..9, any::<u8>(), any::<u8>()).prop_map(|(s, v, q)| Step::One(s, v, q)),
+        4 => (any::<[u8; 16]>(), 1u8..150).prop_map(|(v, n)| Step::Steady(v, n)),
+        4 => (0usize..16, any::<u8>(), any::<u8>()).prop_map(|(s, v, q)| Step::One(s, v, q)),
         2 => any::<u8>().prop_map(Step::Fact),
         1 => Just(Step::Wait),
         1 => Just(Step::Hole),
@@ -61,7 +75,11 @@ fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     prop::collection::vec((wait, step), 1..25)
 }
 
-fn value(byte: u8) -> f64 {
+/// A value of a series: switches are 0 or 1, valves and contacts mostly 0.
+fn value(series: usize, byte: u8) -> f64 {
+    if SERIES[series].1.starts_with("di_") {
+        return f64::from(u8::from(byte > 200));
+    }
     f64::from(byte) * 0.5
 }
 
@@ -132,7 +150,7 @@ fn feed(
                 for _ in 0..*times {
                     for (s, v) in values.iter().enumerate() {
                         let series = index(&engine, s);
-                        engine.sample(series, t, value(*v), Quality::Good, &mut out);
+                        engine.sample(series, t, value(s, *v), Quality::Good, &mut out);
                     }
                     go(&mut engine, t, t + 5_000, fine, &mut out);
                     t += 5_000;
@@ -140,7 +158,7 @@ fn feed(
             }
             Step::One(s, v, q) => {
                 let series = index(&engine, *s);
-                engine.sample(series, t, value(*v), quality(*q), &mut out);
+                engine.sample(series, t, value(*s, *v), quality(*q), &mut out);
             }
             Step::Fact(kind) => engine.fact(&fact(*kind, n as u64 + 1, t), t, &mut out),
             Step::Wait => {}

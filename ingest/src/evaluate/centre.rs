@@ -9,7 +9,7 @@ use rules::evaluator::{
     BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Progress, Reason, Record, Reread,
     RereadError, SeriesTable, Span, Verdict as _,
 };
-use rules::{Catalogue, Fact, GatewayMonitor, Quality, RuleState, Transition};
+use rules::{Catalogue, Fact, FeederMonitor, GatewayMonitor, Quality, RuleState, Transition};
 use serde::{Deserialize, Serialize};
 
 use super::convert::Converter;
@@ -45,12 +45,15 @@ pub(super) struct Own {
     pub(super) known: Known,
     /// Gateways that send nothing (R41): judged on receive time, never part of the verdict journal.
     pub(super) monitor: GatewayMonitor,
+    /// Gateways that went together with their neighbours (R09c): judged in the same way.
+    pub(super) feeders: FeederMonitor,
 }
 
 impl Own {
     fn new(catalogue: &Catalogue) -> Self {
         let monitor = GatewayMonitor::new(catalogue, &[], 0);
-        Self { position: 0, known: Known::default(), monitor }
+        let feeders = FeederMonitor::new(catalogue, &[], 0);
+        Self { position: 0, known: Known::default(), monitor, feeders }
     }
 }
 
@@ -90,7 +93,8 @@ impl<E: Engines> Centre<E> {
     fn heard(&mut self, gateway: &str, at: i64, out: &mut Vec<Said>) {
         let mut turns = Vec::new();
         self.own.monitor.received(gateway, at, &mut turns);
-        out.extend(turns.into_iter().map(|turn| told(turn, at)));
+        self.own.feeders.received(gateway, at, &mut turns);
+        out.extend(turns.into_iter().map(|turn| self.told(turn, at)));
     }
 
     fn take_centre(
@@ -118,17 +122,25 @@ impl<E: Engines> Centre<E> {
                 if is_new {
                     let mut turns = Vec::new();
                     self.own.monitor.tick(at, &mut turns);
-                    out.extend(turns.into_iter().map(|turn| told(turn, at)));
+                    self.own.feeders.tick(at, &mut turns);
+                    out.extend(turns.into_iter().map(|turn| self.told(turn, at)));
                 }
                 self.feed_all(position, log, out, || Record::Tick { at });
             }
             CentreRecord::Start { .. } => {
                 if is_new {
                     self.own.monitor.started(at);
+                    self.own.feeders.started(at);
                 }
                 self.feed_all(position, log, out, || Record::Start { at });
             }
-            CentreRecord::Presence { .. } => {}
+            CentreRecord::Presence { online, on_battery, .. } => {
+                if is_new {
+                    let (mut turns, gateway) = (Vec::new(), record.gateway.as_str());
+                    self.own.feeders.presence(gateway, *online, *on_battery, at, &mut turns);
+                    out.extend(turns.into_iter().map(|turn| self.told(turn, at)));
+                }
+            }
         }
     }
 
@@ -208,10 +220,13 @@ impl<E: Engines> Centre<E> {
             return;
         }
         if is_new && model_of(fact).is_some() {
-            let mut monitor =
-                GatewayMonitor::new(self.engines.catalogue(), &self.own.known.sites(), at);
+            let (catalogue, sites) = (self.engines.catalogue(), self.own.known.sites());
+            let mut monitor = GatewayMonitor::new(catalogue, &sites, at);
             monitor.carry(&self.own.monitor);
             self.own.monitor = monitor;
+            let mut feeders = FeederMonitor::new(catalogue, &sites, at);
+            feeders.carry(&self.own.feeders);
+            self.own.feeders = feeders;
         }
         for gateway in self.own.known.gateways_of(fact, position) {
             let Some(fed) = self.gateways.get_mut(&gateway) else { continue };
@@ -225,6 +240,20 @@ impl<E: Engines> Centre<E> {
             }
             self.feed(&gateway, position, log, out, |_| Record::Facts(facts));
         }
+    }
+
+    /// What is judged on the centre's time is told at once: nothing of it is history.
+    fn told(&self, transition: Transition, now: i64) -> Said {
+        let page = if transition.turn().pages() { Page::Page } else { Page::Silent(Reason::Eased) };
+        // What is about a site is told by its first gateway.
+        let gateway = match transition.scope.object.as_str() {
+            "" => {
+                self.own.feeders.gateway_of(&transition.scope.site).unwrap_or_default().to_owned()
+            }
+            object => object.to_owned(),
+        };
+        let event = DutyEvent::Turn { sample_at: transition.t, transition, page, decided_at: now };
+        Said { gateway, output: Output::Duty(event) }
     }
 
     fn feed_all(
@@ -283,14 +312,6 @@ impl<E: Engines> Centre<E> {
         }
         true
     }
-}
-
-/// Silence of a gateway is told at once: it is judged on the centre's time, so nothing of it is history.
-fn told(transition: Transition, now: i64) -> Said {
-    let page = if transition.turn().pages() { Page::Page } else { Page::Silent(Reason::Eased) };
-    let gateway = transition.scope.object.clone();
-    let event = DutyEvent::Turn { sample_at: transition.t, transition, page, decided_at: now };
-    Said { gateway, output: Output::Duty(event) }
 }
 
 /// Reads waiting blocks again from the log.

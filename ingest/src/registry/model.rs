@@ -21,6 +21,7 @@ pub(super) fn site_model(entry: &SiteEntry) -> SiteModel {
         revision: entry.revision,
         ratings: values(&site.ratings),
         learning: BTreeMap::new(),
+        feeder: site.feeder.clone(),
         devices: entry.devices.values().map(device).collect(),
         pairs: site.pairs.clone(),
         groups: site.groups.clone(),

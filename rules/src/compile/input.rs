@@ -1,15 +1,22 @@
 //! Binds the inputs of a rule to series, windows and run states.
 
+use super::param::Numbers;
 use super::scope::Candidate;
-use super::{GAP_MS_MIN, GAP_POLLS, Missing, count};
-use crate::catalogue::{InputSpec, Kind, MeasureSpec, Rule, Source};
+use super::{DELAY_POLLS_MIN, GAP_MS_MIN, GAP_POLLS, Missing, count};
+use crate::catalogue::{InputSpec, Kind, MeasureSpec, Need, Rule, Source};
 use crate::evidence::Measure;
-use crate::plan::{Binding, Plan, RunPlan, SeriesPlan, WindowPlan};
+use crate::plan::{Binding, How, LearnPlan, MarkPlan, Plan, RunPlan, SeriesPlan, WindowPlan};
 use crate::series::{Ms, SeriesKey};
 use crate::site::{Device, Point, SiteModel, rating};
-use std::collections::BTreeMap;
+use crate::text::Text;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE_MS: Ms = 60_000;
+const HOUR_MS: Ms = 3_600_000;
+/// Fewest samples that make a trend.
+const TREND_POINTS_MIN: Ms = 3;
+/// Quantity that says of a valve whether it is open.
+const VALVE_OPEN: &str = "di_open";
 /// Shares of I_N at or above which a machine runs, below which it stands (domain.md §2.1).
 const RUN_SHARE: (f64, f64) = (0.20, 0.10);
 /// The same for power above idle.
@@ -23,34 +30,49 @@ pub(crate) struct Inputs {
     pub(crate) period: Ms,
     /// Longest hold among the inputs, ms.
     pub(crate) gap: Ms,
+    /// An input that only some levels look at is not there: these cannot run.
+    pub(crate) is_partial: bool,
 }
 
-/// Signals collected while compiling. While building, the two top bits of a signal's number say its kind.
+/// Signals collected while compiling. While building, the top bits of a signal's number say its kind.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     pub(crate) bindings: Vec<Binding>,
     series: Vec<SeriesPlan>,
     index: BTreeMap<SeriesKey, u32>,
-    windows: Vec<WindowPlan>,
-    window_index: BTreeMap<(u32, u16), u32>,
+    windows: Vec<(WindowPlan, Vec<Binding>)>,
+    window_index: BTreeMap<(u32, u16, How), u32>,
     runs: Vec<(Vec<Binding>, Ms, f64, f64)>,
     run_index: BTreeMap<(String, String), u32>,
+    marks: Vec<MarkPlan>,
+    learns: Vec<(LearnPlan, Vec<Binding>)>,
 }
 
-const WINDOW: u32 = 1 << 30;
-const RUN: u32 = 2 << 30;
-const MEMORY: u32 = 3 << 30;
-const NUMBER: u32 = (1 << 30) - 1;
+const WINDOW: u32 = 1 << 28;
+const RUN: u32 = 2 << 28;
+const MEMORY: u32 = 3 << 28;
+const MARK: u32 = 4 << 28;
+const NUMBER: u32 = (1 << 28) - 1;
+
+/// One place of a rule, while its inputs are bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a, 's> {
+    pub(crate) rule: &'a Rule,
+    pub(crate) site: &'s SiteModel,
+    pub(crate) candidate: &'a Candidate<'s>,
+    pub(crate) numbers: &'a Numbers,
+}
 
 impl Signals {
-    /// Binds all inputs of a rule at a candidate; what is missing goes to `missing`.
+    /// Binds all inputs of a rule at a candidate; what is missing goes to `missing`, what only some levels lack to
+    /// `lacking`.
     pub(crate) fn bind(
         &mut self,
-        rule: &Rule,
-        site: &SiteModel,
-        candidate: &Candidate<'_>,
+        at: At<'_, '_>,
+        lacking: &mut Vec<Text>,
         missing: &mut Missing,
     ) -> Inputs {
+        let At { rule, site, candidate, .. } = at;
         let mut inputs = Inputs::default();
         for id in &candidate.unknown {
             missing.push(format!("台账缺少设备 {id}"), format!("missing device {id} in registry"));
@@ -62,12 +84,42 @@ impl Signals {
             self.every_point(site, candidate, &mut inputs);
         }
         for spec in &rule.inputs {
-            let devices = self.devices(rule, spec, site, candidate, missing);
-            for device in devices {
-                self.bind_device(rule, spec, site, device, &mut inputs, missing);
-            }
+            self.bind_spec(at, spec, &mut inputs, lacking, missing);
         }
+        some_of_each(rule, &inputs, candidate, missing);
         inputs
+    }
+
+    fn bind_spec(
+        &mut self,
+        at: At<'_, '_>,
+        spec: &InputSpec,
+        inputs: &mut Inputs,
+        lacking: &mut Vec<Text>,
+        missing: &mut Missing,
+    ) {
+        let mut devices = self.devices(at.rule, spec, at.site, at.candidate, missing);
+        if matches!(spec.need, Need::Some | Need::None) {
+            devices.retain(|d| spec.quantities.iter().any(|s| has_all(d, s)));
+        }
+        if spec.need != Need::Level {
+            for device in devices {
+                self.bind_device(at, spec, device, inputs, missing);
+            }
+            return;
+        }
+        let (mut part, mut lacks) = (Inputs::default(), Missing::default());
+        for device in devices {
+            self.bind_device(at, spec, device, &mut part, &mut lacks);
+        }
+        if lacks.is_empty() {
+            inputs.bindings.append(&mut part.bindings);
+            inputs.period = inputs.period.max(part.period);
+            inputs.gap = inputs.gap.max(part.gap);
+        } else {
+            inputs.is_partial = true;
+            lacking.append(&mut lacks.texts);
+        }
     }
 
     fn every_point(&mut self, site: &SiteModel, candidate: &Candidate<'_>, inputs: &mut Inputs) {
@@ -80,6 +132,7 @@ impl Signals {
                     member: 0,
                     rating: 1.0,
                     offset: 0.0,
+                    learnt: None,
                     measure: Measure::Value,
                 });
             }
@@ -97,6 +150,7 @@ impl Signals {
                 member: 0,
                 rating: 1.0,
                 offset: 0.0,
+                learnt: None,
                 measure: Measure::LastRun,
             });
         }
@@ -112,6 +166,17 @@ impl Signals {
     ) -> Vec<&'a Device> {
         match &spec.from {
             Source::Device | Source::Members => candidate.devices.clone(),
+            Source::Attached => {
+                let mut found = candidate.devices.clone();
+                let object = Some(candidate.object.as_str());
+                let others = site.devices.iter().filter(|d| d.protects.as_deref() == object);
+                for device in others {
+                    if !found.iter().any(|d| d.id == device.id) {
+                        found.push(device);
+                    }
+                }
+                found
+            }
             Source::Production => candidate.production.clone(),
             Source::Protective if rule.kind == Kind::InputUnknown => {
                 let with_role = |d: &&&Device| spec.roles.contains(&d.role);
@@ -133,29 +198,28 @@ impl Signals {
 
     fn bind_device(
         &mut self,
-        rule: &Rule,
+        at: At<'_, '_>,
         spec: &InputSpec,
-        site: &SiteModel,
         device: &Device,
         inputs: &mut Inputs,
         missing: &mut Missing,
     ) {
+        let (site, member) = (at.site, spec.member);
         if spec.measure == MeasureSpec::Run {
             if let Some(run) = self.run(site, device, missing, inputs) {
-                let (rating, offset, member) = (1.0, 0.0, spec.member);
-                let measure = Measure::Run;
                 inputs.bindings.push(Binding {
                     signal: RUN | run,
                     member,
-                    rating,
-                    offset,
-                    measure,
+                    rating: 1.0,
+                    offset: 0.0,
+                    learnt: None,
+                    measure: Measure::Run,
                 });
             }
             return;
         }
         let sets = &spec.quantities;
-        let Some(set) = sets.iter().find(|s| s.iter().all(|q| device.point(q).is_some())) else {
+        let Some(set) = sets.iter().find(|s| has_all(device, s)) else {
             let wanted = sets.iter().map(|s| s.join("+")).collect::<Vec<_>>();
             missing.push(
                 format!("缺少测点 {} ({})", wanted.join(" 或 "), device.label().zh),
@@ -164,33 +228,51 @@ impl Signals {
             return;
         };
         let phase = set.iter().any(|q| q == "u_a");
-        let Some(divisor) = divisor(spec, site, device, phase, missing) else { return };
+        let is_learnt = spec.learn && spec.per.as_deref().is_some_and(|n| !is_rated(device, n));
+        let divisor =
+            if is_learnt { Some(1.0) } else { divisor(spec, site, device, phase, missing) };
+        let Some(rating) = divisor else { return };
         for quantity in set {
             let Some(point) = device.point(quantity) else { continue };
             let series = self.series(site, device, point);
-            let measured = self.measure(rule, spec, series, point, missing);
+            let measured = self.measure(at, spec, device, (series, point), missing);
             let Some((signal, measure)) = measured else { continue };
             inputs.period = inputs.period.max(point.period_ms);
             inputs.gap = inputs.gap.max(hold(point.period_ms));
-            let member = spec.member;
-            inputs.bindings.push(Binding { signal, member, rating: divisor, offset: 0.0, measure });
+            let learnt = is_learnt.then(|| self.learn(at, device, series, point, inputs));
+            inputs.bindings.push(Binding { signal, member, rating, offset: 0.0, learnt, measure });
         }
     }
 
     fn measure(
         &mut self,
-        rule: &Rule,
+        at: At<'_, '_>,
         spec: &InputSpec,
-        series: u32,
-        point: &Point,
+        device: &Device,
+        (series, point): (u32, &Point),
         missing: &mut Missing,
     ) -> Option<(u32, Measure)> {
-        let MeasureSpec::Mean(minutes) = spec.measure else {
-            return Some((series, Measure::Value));
+        let (minutes, how, measure) = match &spec.measure {
+            MeasureSpec::Value | MeasureSpec::Run => return Some((series, Measure::Value)),
+            MeasureSpec::Mark(mark) => {
+                let plan = at.numbers.mark(mark, series, DELAY_POLLS_MIN * point.period_ms)?;
+                self.marks.push(plan);
+                return Some((MARK | count(self.marks.len() - 1), Measure::Mark));
+            }
+            MeasureSpec::Mean(minutes) => {
+                (*minutes, How::Mean, Measure::Mean { minutes: *minutes })
+            }
+            MeasureSpec::Slope(minutes) => {
+                (*minutes, How::Slope, Measure::Slope { minutes: *minutes })
+            }
+            MeasureSpec::Fall(minutes) => {
+                (*minutes, How::Fall, Measure::Fall { minutes: *minutes })
+            }
         };
         let length = Ms::from(minutes) * MINUTE_MS;
-        if point.period_ms > length {
-            if rule.kind == Kind::Activity {
+        let points_min = if how == How::Mean { 1 } else { TREND_POINTS_MIN };
+        if point.period_ms * points_min > length {
+            if at.rule.kind == Kind::Activity {
                 return Some((series, Measure::Value)); // slower than the window: taken as it is
             }
             missing.push(
@@ -199,13 +281,81 @@ impl Signals {
             );
             return None;
         }
+        let gate = match (&spec.still, how) {
+            (Some(kind), How::Fall) => self.gate(at, kind, device, missing)?,
+            _ => vec![],
+        };
         let expect = u32::try_from(length / point.period_ms.max(1)).unwrap_or(u32::MAX);
         let next = count(self.windows.len());
-        let number = *self.window_index.entry((series, minutes)).or_insert(next);
+        let number = *self.window_index.entry((series, minutes, how)).or_insert(next);
         if number == next {
-            self.windows.push(WindowPlan { series, minutes, expect });
+            let plan = WindowPlan { series, minutes, expect, how, gate: 0..0 };
+            self.windows.push((plan, gate));
         }
-        Some((WINDOW | number, Measure::Mean { minutes }))
+        Some((WINDOW | number, measure))
+    }
+
+    /// What moves the content of a device: pumps by their run state, valves by `di_open`.
+    fn gate(
+        &mut self,
+        at: At<'_, '_>,
+        kind: &str,
+        device: &Device,
+        missing: &mut Missing,
+    ) -> Option<Vec<Binding>> {
+        let groups = at.site.groups.iter();
+        let of_device = groups.filter(|g| g.kind == kind && g.devices.contains(&device.id));
+        let mut ids: Vec<&String> = of_device.flat_map(|g| &g.devices).collect();
+        ids.sort();
+        ids.dedup();
+        let movers = ids.into_iter().filter_map(|id| at.site.device(id));
+        let movers: Vec<_> = movers.filter(|d| d.role != device.role).collect();
+        if movers.is_empty() {
+            missing.push(
+                format!("缺少设备组({kind}): {} 及移动其物料的全部泵、阀", device.label().zh),
+                format!(
+                    "missing group of kind {kind}: {} with every pump and valve that moves its content",
+                    device.label().en
+                ),
+            );
+            return None;
+        }
+        let mut gate = Vec::new();
+        let plain = |signal| Binding {
+            signal,
+            member: 0,
+            rating: 1.0,
+            offset: 0.0,
+            learnt: None,
+            measure: Measure::Value,
+        };
+        for mover in movers {
+            if let Some(point) = mover.point(VALVE_OPEN) {
+                gate.push(plain(self.series(at.site, mover, point)));
+            } else {
+                let run = self.run(at.site, mover, missing, &mut Inputs::default())?;
+                gate.push(plain(RUN | run));
+            }
+        }
+        Some(gate)
+    }
+
+    /// Begins to learn what is usual for a series: while its own machine runs, or any machine of the rule.
+    fn learn(
+        &mut self,
+        at: At<'_, '_>,
+        device: &Device,
+        series: u32,
+        point: &Point,
+        inputs: &Inputs,
+    ) -> u32 {
+        let (mut none, mut nothing) = (Inputs::default(), Missing::default());
+        let own = self.run(at.site, device, &mut nothing, &mut none).map(|run| RUN | run);
+        let runs = inputs.bindings.iter().filter(|b| b.measure == Measure::Run).copied();
+        let gate = runs.filter(|b| own.is_none_or(|own| own == b.signal)).collect();
+        let expect = u32::try_from(HOUR_MS / point.period_ms.max(1)).unwrap_or(u32::MAX);
+        self.learns.push((LearnPlan { series, expect, gate: 0..0 }, gate));
+        count(self.learns.len() - 1)
     }
 
     fn series(&mut self, site: &SiteModel, device: &Device, point: &Point) -> u32 {
@@ -263,6 +413,7 @@ impl Signals {
                 member: 0,
                 rating: divisor,
                 offset,
+                learnt: None,
                 measure: Measure::Value,
             })
             .collect();
@@ -280,24 +431,62 @@ impl Signals {
             WINDOW => s + (signal & NUMBER),
             RUN => s + w + (signal & NUMBER),
             MEMORY => s + w + r + (signal & NUMBER),
+            MARK => s + w + 2 * r + (signal & NUMBER),
             _ => signal,
         };
-        plan.bindings =
-            self.bindings.into_iter().map(|b| Binding { signal: number(b.signal), ..b }).collect();
-        for (bindings, gap, high, low) in self.runs {
+        let place = |plan: &mut Plan, bindings: Vec<Binding>| {
             let from = plan.bindings.len();
-            plan.bindings.extend(bindings);
-            plan.runs.push(RunPlan { inputs: from..plan.bindings.len(), gap, high, low });
+            let numbered = bindings.into_iter().map(|b| Binding { signal: number(b.signal), ..b });
+            plan.bindings.extend(numbered);
+            from..plan.bindings.len()
+        };
+        place(plan, self.bindings);
+        for (bindings, gap, high, low) in self.runs {
+            let inputs = place(plan, bindings);
+            plan.runs.push(RunPlan { inputs, gap, high, low });
+        }
+        for (window, gate) in self.windows {
+            let gate = place(plan, gate);
+            plan.windows.push(WindowPlan { gate, ..window });
+        }
+        for (learn, gate) in self.learns {
+            let gate = place(plan, gate);
+            plan.learns.push(LearnPlan { gate, ..learn });
         }
         plan.series = self.series;
         plan.index = self.index;
-        plan.windows = self.windows;
+        plan.marks = self.marks;
+    }
+}
+
+fn has_all(device: &Device, set: &[String]) -> bool {
+    set.iter().all(|q| device.point(q).is_some())
+}
+
+/// Names the inputs of which at least one device must have something, and none has.
+fn some_of_each(rule: &Rule, inputs: &Inputs, candidate: &Candidate<'_>, missing: &mut Missing) {
+    let some = |spec: &&InputSpec| spec.need == Need::Some;
+    let members: BTreeSet<u8> = rule.inputs.iter().filter(some).map(|s| s.member).collect();
+    for member in members {
+        if inputs.bindings.iter().any(|b| b.member == member) {
+            continue;
+        }
+        let specs = rule.inputs.iter().filter(some).filter(|s| s.member == member);
+        let wanted: Vec<_> = specs.flat_map(|s| &s.quantities).map(|set| set.join("+")).collect();
+        missing.push(
+            format!("缺少测点 {} ({})", wanted.join(" 或 "), candidate.name.zh),
+            format!("missing point {} of {}", wanted.join(" or "), candidate.name.en),
+        );
     }
 }
 
 /// Returns how long a value of a series with this period is held, ms.
 pub(crate) fn hold(period_ms: Ms) -> Ms {
     (GAP_POLLS * period_ms).max(GAP_MS_MIN)
+}
+
+fn is_rated(device: &Device, name: &str) -> bool {
+    device.ratings.get(name).is_some_and(|v| v.is_finite() && *v > 0.0)
 }
 
 fn divisor(

@@ -3,9 +3,9 @@
 use super::input::Inputs;
 use super::scope::Candidate;
 use super::{DELAY_POLLS_MIN, Missing, has_word, severity, test_of};
-use crate::catalogue::{Kind, LevelSpec, ParamSpec, Rule};
+use crate::catalogue::{Kind, LevelSpec, MarkSpec, ParamSpec, Rule};
 use crate::evidence::{Origin, Parameter};
-use crate::plan::Level;
+use crate::plan::{Level, MarkPlan};
 use crate::series::Ms;
 use crate::site::{SiteModel, rating};
 use crate::test::Test;
@@ -56,6 +56,20 @@ impl Numbers {
         self.values.iter().find(|(n, _)| n == name).and_then(|(_, p)| p.as_ref())
     }
 
+    /// Makes a mark of a series; none where a parameter has no value. `shortest` is the shortest delay allowed, ms.
+    pub(crate) fn mark(&self, spec: &MarkSpec, series: u32, shortest: Ms) -> Option<MarkPlan> {
+        let value = |name: &String| self.get(Some(name)).map(|p| p.value);
+        let limit = value(&spec.limit)?;
+        let on = seconds_to_ms(value(&spec.on)?);
+        Some(MarkPlan {
+            series,
+            limit,
+            clear: limit - value(&spec.deadband)?,
+            on: if on == 0 { 0 } else { on.max(shortest) },
+            keep: seconds_to_ms(value(&spec.keep)?),
+        })
+    }
+
     /// Makes a level, or says what it lacks.
     #[expect(clippy::too_many_arguments, reason = "everything a level depends on, used once")]
     pub(crate) fn level(
@@ -76,6 +90,10 @@ impl Numbers {
             }
             return None;
         }
+        let looks_aside = spec.unset || (rule.kind == Kind::High && spec.second.is_some());
+        if looks_aside && inputs.is_partial {
+            return None;
+        }
         let limit = self.get(spec.limit.as_ref()).map_or(0.0, |p| p.value);
         let second = self.get(spec.second.as_ref()).map_or(f64::NAN, |p| p.value);
         let clear = self.clear(rule, spec, candidate, (limit, second), missing)?;
@@ -88,7 +106,7 @@ impl Numbers {
                 let on = on.max(seconds_to_ms(polls) / 1000 * inputs.period);
                 (on, Test::Silent { limit_ms: on })
             }
-            _ => (on, test_of(rule.kind, limit, second, clear, base)),
+            _ => (on, test_of(rule.kind, spec.unset, (limit, second), clear, base)),
         };
         Some(Level {
             inst: 0,
@@ -99,6 +117,7 @@ impl Numbers {
             severity: severity(spec, site, candidate),
             source_level: spec.source_level.clone(),
             latching: spec.latching,
+            again: self.get(spec.again.as_ref()).map(|p| seconds_to_ms(p.value)),
         })
     }
 

@@ -29,9 +29,13 @@ pub(crate) struct Candidate<'a> {
 /// Lists the places of a rule at a site, sorted by object.
 pub(crate) fn candidates<'a>(rule: &Rule, site: &'a SiteModel) -> Vec<Candidate<'a>> {
     let mut found = match &rule.scope {
-        ScopeSpec::Device { roles } => by_device(rule, site, roles),
+        ScopeSpec::Device { roles, only, unless } => {
+            let mut found = by_device(rule, site, roles);
+            found.retain(|c| c.devices.iter().all(|d| is_of_sort(rule, d, only, unless)));
+            found
+        }
         ScopeSpec::Pair { kind } => by_pair(site, kind),
-        ScopeSpec::Group { kind } => by_group(site, kind),
+        ScopeSpec::Group { kind } => by_group(rule, site, kind),
         ScopeSpec::Site => by_site(rule, site),
         ScopeSpec::Object => by_object(rule, site),
     };
@@ -72,6 +76,26 @@ fn concerns(device: &Device, spec: &InputSpec) -> bool {
     })
 }
 
+/// Tells whether a device is of the sort of sensor that a rule is for.
+fn is_of_sort(rule: &Rule, device: &Device, only: &[String], unless: &[String]) -> bool {
+    let measures = |word: &String| {
+        let suffixed = |q: &str| q.strip_prefix(word.as_str()).is_some_and(|r| r.starts_with('_'));
+        device.points.iter().any(|p| p.quantity == *word || suffixed(&p.quantity))
+    };
+    let wanted = rule.inputs.iter().flat_map(|i| &i.quantities).flatten();
+    let is_other = unless.iter().any(measures) && !wanted.into_iter().any(measures);
+    !is_other && (only.is_empty() || only.iter().any(measures))
+}
+
+/// Lists the other devices that inputs of a rule at `device` depend on.
+fn movers<'a>(rule: &Rule, site: &'a SiteModel, device: &Device) -> Vec<&'a Device> {
+    let kinds: Vec<&String> = rule.inputs.iter().filter_map(|i| i.still.as_ref()).collect();
+    let of_device =
+        |g: &&crate::site::Group| kinds.contains(&&g.kind) && g.devices.contains(&device.id);
+    let ids = site.groups.iter().filter(of_device).flat_map(|g| &g.devices);
+    ids.filter_map(|id| site.device(id)).filter(|d| d.role != device.role).collect()
+}
+
 fn by_device<'a>(rule: &Rule, site: &'a SiteModel, roles: &[String]) -> Vec<Candidate<'a>> {
     let wanted = |d: &&Device| {
         if rule.kind == Kind::Stale {
@@ -87,7 +111,7 @@ fn by_device<'a>(rule: &Rule, site: &'a SiteModel, roles: &[String]) -> Vec<Cand
             object: d.id.clone(),
             name: d.label(),
             devices: vec![d],
-            input_devices: vec![d],
+            input_devices: std::iter::once(d).chain(movers(rule, site, d)).collect(),
             production: vec![],
             protective: vec![],
             unknown: vec![],
@@ -117,15 +141,21 @@ fn by_pair<'a>(site: &'a SiteModel, kind: &str) -> Vec<Candidate<'a>> {
         .collect()
 }
 
-fn by_group<'a>(site: &'a SiteModel, kind: &str) -> Vec<Candidate<'a>> {
+fn by_group<'a>(rule: &Rule, site: &'a SiteModel, kind: &str) -> Vec<Candidate<'a>> {
+    let attached = rule.inputs.iter().any(|i| i.from == Source::Attached);
     let groups = site.groups.iter().filter(|g| g.kind == kind);
     groups
         .map(|g| {
             let devices: Vec<_> = g.devices.iter().filter_map(|id| site.device(id)).collect();
+            let protects = |d: &&Device| attached && d.protects.as_ref() == Some(&g.id);
             Candidate {
                 object: g.id.clone(),
                 name: if g.name.zh.is_empty() { Text::same(&*g.id) } else { g.name.clone() },
-                input_devices: devices.clone(),
+                input_devices: devices
+                    .iter()
+                    .copied()
+                    .chain(site.devices.iter().filter(protects))
+                    .collect(),
                 devices,
                 production: vec![],
                 protective: vec![],

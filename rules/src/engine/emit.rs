@@ -61,6 +61,8 @@ impl Engine {
             TransitionKind::Raise => {
                 top.since = since;
                 top.suppressed = suppression.is_some();
+                top.earlier = top.raised.or(top.earlier);
+                top.raised = suppression.is_none().then_some(to.t);
             }
             TransitionKind::LevelUp => top.suppressed = suppression.is_some(),
             TransitionKind::Clear => (top.since, top.suppressed) = (NEVER, false),
@@ -118,9 +120,11 @@ impl Engine {
         let site = &self.sites[inst.site];
         let span = self.plan.spans[i];
         let bindings = &self.plan.bindings[span.input_from as usize..span.input_to as usize];
-        let view = View { bindings, value: &self.state.value, bound: &self.state.bound };
+        let view = self.state.view(bindings);
         let test = self.tests[l as usize];
         let (limit, clear_limit) = test.limits();
+        let earlier = self.state.tops[i].earlier.filter(|_| level.again.is_some());
+        let earlier = earlier.map(earlier_raise);
         let observed = self.state.conds[l as usize].pending(now, level).map_or(0, |p| p.1);
         Evidence {
             engine_version: ENGINE_VERSION,
@@ -139,7 +143,7 @@ impl Engine {
             fact_revision: self.state.fact_revision,
             facts: self.facts_of(i),
             inputs: bindings.iter().map(|b| self.input(b)).collect(),
-            intermediates: intermediates(&test, &view),
+            intermediates: intermediates(&test, &view).into_iter().chain(earlier).collect(),
             value: test.value(&view),
             limit,
             clear_limit,
@@ -163,21 +167,35 @@ impl Engine {
             Measure::Value => self.state.quality[s],
             _ => Quality::Good,
         };
+        let (value, rating) = match binding.learnt.map(|l| self.state.usual[l as usize]) {
+            None => (value, binding.rating),
+            // It stands, so it does nothing: known without knowing what is usual.
+            Some(usual) if usual.is_infinite() => (value * 0.0, 1.0),
+            Some(usual) if usual.is_nan() => (f64::NAN, 1.0),
+            Some(usual) => (value, usual),
+        };
         Input {
             series: series.key.clone(),
             device_name: series.device_name.clone(),
             measure: binding.measure,
             unit: match binding.measure {
-                Measure::Run | Measure::LastRun => String::new(),
+                Measure::Run | Measure::LastRun | Measure::Mark => String::new(),
+                Measure::Slope { .. } => format!("{}/h", unit_of(&series.key.quantity)),
                 _ => unit_of(&series.key.quantity).into(),
             },
             value: value.is_finite().then_some(value),
             quality,
             t: (self.state.seen[s] != NEVER).then_some(self.state.seen[s]),
             member: binding.member,
-            rating: binding.rating,
+            rating,
         }
     }
+}
+
+/// Names the occurrence before, for a level that needs one.
+fn earlier_raise(t: Ms) -> Intermediate {
+    // Milliseconds of any date in question are whole numbers that an f64 holds exactly.
+    Intermediate { name: "earlier".into(), value: Some(t as f64), unit: "ms".into() }
 }
 
 fn unit(inst: &Inst, test: &Test) -> String {
@@ -200,7 +218,11 @@ fn intermediates(test: &Test, view: &View<'_>) -> Vec<Intermediate> {
                 item("act", activity(power, base, reference), "1"),
             ]
         }
-        Test::AllBelow { .. } | Test::RunsWithout { .. } | Test::OneLow { .. } => {
+        Test::AllBelow { .. }
+        | Test::AllBelowUnset { .. }
+        | Test::RunsWithout { .. }
+        | Test::RunsWeak { .. }
+        | Test::OneLow { .. } => {
             (0..view.count()).map(|i| item(&format!("share_{i}"), view.value(i), "1")).collect()
         }
         _ => vec![],

@@ -3,7 +3,7 @@
 //! A fact begins at max(valid from, recorded at, the place where the log had it) and changes nothing before. What a
 //! plant files itself is shown on alarms and suppresses nothing.
 
-use super::state::{Held, NEVER, View};
+use super::state::{Held, NEVER};
 use super::timer::Class;
 use super::{Engine, is_site};
 use crate::catalogue::WorkMask;
@@ -154,6 +154,9 @@ impl Engine {
     fn mask(&self, i: u32) -> Option<(&'static str, &Held)> {
         let inst = &self.plan.insts[i as usize];
         let rule = &self.catalogue.rules[inst.rule];
+        if let Test::Votes { limit } = self.tests[self.plan.spans[i as usize].level_from as usize] {
+            return if rule.calibration { self.votes_masked(i, limit) } else { None };
+        }
         let all_in = |devices: &[String]| inst.devices.iter().all(|d| devices.contains(d));
         self.in_force(inst.site).find_map(|held| {
             let by = match &held.fact.body {
@@ -177,11 +180,37 @@ impl Engine {
         })
     }
 
+    /// A vote is masked while the detectors that are not being calibrated do not carry it.
+    fn votes_masked(&self, i: u32, limit: f64) -> Option<(&'static str, &Held)> {
+        let site = self.plan.insts[i as usize].site;
+        let calibration = |device: &String| {
+            self.in_force(site).find(|held| match &held.fact.body {
+                FactBody::Calibration { devices } => devices.contains(device),
+                _ => false,
+            })
+        };
+        let span = self.plan.spans[i as usize];
+        let bindings = &self.plan.bindings[span.input_from as usize..span.input_to as usize];
+        let (mut votes, mut mask) = (0.0, None);
+        for binding in bindings.iter().filter(|b| b.member == 0) {
+            let value = self.state.value[binding.signal as usize];
+            let series = self.plan.source_series(binding.signal as usize);
+            if value < 0.5 || value.is_nan() {
+                continue;
+            }
+            match calibration(&self.plan.series[series].key.device) {
+                Some(held) => mask = mask.or(Some(held)),
+                None => votes += 1.0,
+            }
+        }
+        mask.filter(|_| votes < limit).map(|held| ("calibration", held))
+    }
+
     /// Tells whether the site's power stays within security load plus what was declared; UNKNOWN counts as within.
     fn within_declared(&self, i: u32, declared_kw: f64) -> bool {
         let span = self.plan.spans[i as usize];
         let bindings = &self.plan.bindings[span.input_from as usize..span.input_to as usize];
-        let view = View { bindings, value: &self.state.value, bound: &self.state.bound };
+        let view = self.state.view(bindings);
         match self.tests[span.level_from as usize] {
             Test::Activity { base, .. } => {
                 let above = total(&view).0 > base + declared_kw;
@@ -198,6 +227,7 @@ impl Engine {
             return;
         }
         self.state.tops[i as usize].suppressed = false;
+        self.state.tops[i as usize].raised = Some(now);
         let level = self.plan.spans[i as usize].level_from + u32::from(level);
         let since = self.state.tops[i as usize].since;
         out.push(self.transition(level, TransitionKind::Unsuppress, now, since, None));

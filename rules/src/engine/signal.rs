@@ -1,60 +1,16 @@
-//! Values derived from series: means over minutes and run states.
+//! Run states of machines, derived from their currents or their power.
 //!
 //! Each method takes the engine's memory to a moment and says whether the derived value changed.
 
-use super::state::{NEVER, Raw, Run, View, Window};
+use super::state::{NEVER, Raw, Run, View};
 use crate::plan::RunPlan;
 use crate::series::Ms;
 use crate::test::{Inputs, Tri, at_least, below};
 
-/// One minute, ms.
-pub(crate) const MINUTE_MS: Ms = 60_000;
 /// Time a current must lie above or below before a machine counts as running or stopped (domain.md §2.1), ms.
 pub(crate) const RUN_DELAY_MS: Ms = 30_000;
 /// Time a known run state is kept while the current lies between the limits, ms.
 pub(crate) const BETWEEN_MS_MAX: Ms = 600_000;
-
-impl Window {
-    /// Adds a sample; returns when the minute it fell into ends, for the timer.
-    pub(crate) fn add(&mut self, t: Ms, value: f64) -> Ms {
-        let minute = t.div_euclid(MINUTE_MS);
-        if self.minute < minute {
-            // Nothing was being filled: a filled ring is moved by its timer before a later sample comes.
-            self.minute = minute;
-            self.ring.fill((0.0, 0));
-        }
-        if let Some(bucket) = self.ring.last_mut() {
-            bucket.0 += value;
-            bucket.1 += 1;
-        }
-        (minute + 1) * MINUTE_MS
-    }
-
-    /// When the minute being filled ends.
-    pub(crate) fn due(&self) -> Option<Ms> {
-        let holds = self.minute != NEVER && self.ring.iter().any(|b| b.1 > 0);
-        holds.then(|| (self.minute + 1) * MINUTE_MS)
-    }
-
-    /// Closes the minute; returns the mean over the window, NaN where less than 80 % of it is covered.
-    pub(crate) fn close(&mut self, expect: u32) -> f64 {
-        self.minute += 1;
-        let (mut sum, mut count) = (0.0, 0u32);
-        for bucket in &self.ring[1..] {
-            sum += bucket.0;
-            count += bucket.1;
-        }
-        self.ring.rotate_left(1);
-        if let Some(last) = self.ring.last_mut() {
-            *last = (0.0, 0);
-        }
-        // 10 × count ≥ 8 × expect: whole numbers, so that no rounding decides.
-        if count == 0 || u64::from(count) * 10 < u64::from(expect) * 8 {
-            return f64::NAN;
-        }
-        sum / f64::from(count)
-    }
-}
 
 /// Says where the currents of a machine lie.
 pub(crate) fn raw(plan: &RunPlan, view: &View<'_>) -> Raw {

@@ -8,7 +8,7 @@ use super::{Engine, NEVER};
 use crate::ENGINE_VERSION;
 use crate::catalogue::Catalogue;
 use crate::compile::compile;
-use crate::plan::Plan;
+use crate::plan::{How, MarkPlan, Plan};
 use crate::series::{Ms, SeriesKey};
 use crate::site::SiteModel;
 use crate::text::Text;
@@ -86,7 +86,7 @@ impl Engine {
                 state.quality[s] = was.quality[o];
             }
         }
-        let windows: BTreeMap<(&SeriesKey, u16), usize> =
+        let windows: BTreeMap<WindowName<'_>, usize> =
             old.windows.iter().enumerate().map(|(i, w)| (window_name(old, w), i)).collect();
         for (w, window) in plan.windows.iter().enumerate() {
             if let Some(o) = windows.get(&window_name(plan, window)) {
@@ -101,6 +101,24 @@ impl Engine {
                 state.runs[r] = was.runs[*o].clone();
                 state.value[plan.run_signal(r)] = was.value[old.run_signal(*o)];
                 state.value[plan.memory_signal(r)] = was.value[old.memory_signal(*o)];
+            }
+        }
+        for (m, mark) in plan.marks.iter().enumerate() {
+            let name = |plan: &Plan, mark: &MarkPlan| {
+                let series = mark.series as usize;
+                (plan.series[series].key.clone(), MarkPlan { series: 0, ..*mark })
+            };
+            let same = |o: &usize| name(old, &old.marks[*o]) == name(plan, mark);
+            if let Some(o) = (0..old.marks.len()).find(same) {
+                state.marks[m] = was.marks[o].clone();
+                state.value[plan.mark_signal(m)] = was.value[old.mark_signal(o)];
+            }
+        }
+        for (l, learn) in plan.learns.iter().enumerate() {
+            let key = |plan: &Plan, s: u32| plan.series[s as usize].key.clone();
+            let same = |o: &usize| key(old, old.learns[*o].series) == key(plan, learn.series);
+            if let Some(o) = (0..old.learns.len()).find(same) {
+                state.learnt[l] = was.learnt[o].clone();
             }
         }
         self.carry_levels(plan, &mut state);
@@ -154,13 +172,20 @@ impl Engine {
             let level = self.plan.spans[i].level_from
                 + u32::from(self.state.tops[i].level.unwrap_or_default());
             out.push(self.transition(level, TransitionKind::Clear, now, now, Some(note)));
-            self.state.tops[i] = Top { level: None, suppressed: false, since: NEVER };
+            let top = &mut self.state.tops[i];
+            (top.level, top.suppressed, top.since) = (None, false, NEVER);
         }
     }
 }
 
-fn window_name<'a>(plan: &'a Plan, window: &crate::plan::WindowPlan) -> (&'a SeriesKey, u16) {
-    (&plan.series[window.series as usize].key, window.minutes)
+/// Names a window over plans: series, length, what it makes of it, what must stand meanwhile.
+type WindowName<'a> = (&'a SeriesKey, u16, How, Vec<&'a SeriesKey>);
+
+fn window_name<'a>(plan: &'a Plan, window: &crate::plan::WindowPlan) -> WindowName<'a> {
+    let gate = &plan.bindings[window.gate.clone()];
+    let source = |s: u32| &plan.series[plan.source_series(s as usize)].key;
+    let gate = gate.iter().map(|b| source(b.signal)).collect();
+    (&plan.series[window.series as usize].key, window.minutes, window.how, gate)
 }
 
 fn run_name(plan: &Plan, run: usize) -> Option<&SeriesKey> {

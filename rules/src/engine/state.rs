@@ -30,6 +30,10 @@ pub(crate) struct State {
     pub(crate) quality: Vec<Quality>,
     pub(crate) windows: Vec<Window>,
     pub(crate) runs: Vec<Run>,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) learnt: Vec<Learnt>,
+    /// What is usual for each learnt value: NaN while not known, infinite while its machine stands before it is.
+    pub(crate) usual: Vec<f64>,
     pub(crate) conds: Vec<Cond>,
     pub(crate) tops: Vec<Top>,
     pub(crate) facts: Vec<Held>,
@@ -56,6 +60,18 @@ pub(crate) struct Top {
     pub(crate) suppressed: bool,
     /// Since when the condition behind the alarm holds.
     pub(crate) since: Ms,
+    /// When this alarm was last raised without a mask, or its mask ended.
+    pub(crate) raised: Option<Ms>,
+    /// The same of the occurrence before.
+    pub(crate) earlier: Option<Ms>,
+}
+
+impl Top {
+    /// Tells whether an occurrence now would follow another one raised at most `within` before.
+    pub(crate) fn is_again(&self, now: Ms, within: Ms) -> bool {
+        let before = if self.level.is_some() { self.earlier } else { self.raised };
+        before.is_some_and(|t| now.saturating_sub(t) <= within)
+    }
 }
 
 /// A window of whole minutes.
@@ -65,6 +81,30 @@ pub(crate) struct Window {
     pub(crate) minute: Ms,
     /// Ring of (sum, count), one a minute; the last is being filled.
     pub(crate) ring: Vec<(f64, u32)>,
+    /// For a window with a condition: since when all that moves its content is known to stand, else [`NEVER`].
+    pub(crate) still: Ms,
+}
+
+/// Whether a limit was reached, see [`super::mark`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) truth: Tri,
+    /// Since when `truth` is so.
+    pub(crate) since: Ms,
+    /// When the limit was last left while the mark was set.
+    pub(crate) left: Ms,
+    pub(crate) is_set: bool,
+}
+
+/// What is learnt of a series, see [`super::learn`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Learnt {
+    /// The hour being filled, in hours since the epoch.
+    pub(crate) hour: Ms,
+    pub(crate) sum: f64,
+    pub(crate) count: u32,
+    /// Means of the last hours learnt, oldest first.
+    pub(crate) hours: Vec<f64>,
 }
 
 /// Where a machine's current lies.
@@ -179,7 +219,19 @@ impl Run {
 impl Window {
     pub(crate) fn new(minutes: u16) -> Self {
         // One more than the window is long: the last is being filled.
-        Self { minute: NEVER, ring: vec![(0.0, 0); usize::from(minutes) + 1] }
+        Self { minute: NEVER, ring: vec![(0.0, 0); usize::from(minutes) + 1], still: NEVER }
+    }
+}
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        Self { truth: Tri::Unknown, since: NEVER, left: NEVER, is_set: false }
+    }
+}
+
+impl Learnt {
+    pub(crate) fn new() -> Self {
+        Self { hour: NEVER, sum: 0.0, count: 0, hours: vec![] }
     }
 }
 
@@ -194,10 +246,18 @@ impl State {
             quality: vec![Quality::Bad; plan.series.len()],
             windows: plan.windows.iter().map(|w| Window::new(w.minutes)).collect(),
             runs: plan.runs.iter().map(|_| Run::new()).collect(),
+            marks: plan.marks.iter().map(|_| Mark::new()).collect(),
+            learnt: plan.learns.iter().map(|_| Learnt::new()).collect(),
+            usual: vec![f64::NAN; plan.learns.len()],
             conds: vec![Cond::new(); plan.levels.len()],
             tops: vec![Top::default(); plan.insts.len()],
             ..Self::default()
         }
+    }
+
+    /// The inputs of `bindings` as they stand.
+    pub(crate) fn view<'a>(&'a self, bindings: &'a [Binding]) -> View<'a> {
+        View { bindings, value: &self.value, bound: &self.bound, usual: &self.usual }
     }
 
     /// Tells whether this memory has the plan's shape.
@@ -209,6 +269,10 @@ impl State {
             && self.quality.len() == plan.series.len()
             && self.windows.iter().map(|w| w.ring.len()).eq(rings)
             && self.runs.len() == plan.runs.len()
+            && self.marks.len() == plan.marks.len()
+            && self.learnt.len() == plan.learns.len()
+            && self.learnt.iter().all(|l| l.hours.len() <= super::learn::HOURS)
+            && self.usual.len() == plan.learns.len()
             && self.conds.len() == plan.levels.len()
             && self.tops.len() == plan.insts.len()
             && self.tops.iter().zip(&plan.spans).all(|(top, span)| {
@@ -223,6 +287,7 @@ pub(crate) struct View<'a> {
     pub(crate) bindings: &'a [Binding],
     pub(crate) value: &'a [f64],
     pub(crate) bound: &'a [Bound],
+    pub(crate) usual: &'a [f64],
 }
 
 impl Inputs for View<'_> {
@@ -231,7 +296,8 @@ impl Inputs for View<'_> {
     }
     fn value(&self, i: usize) -> f64 {
         let b = &self.bindings[i];
-        (self.value[b.signal as usize] + b.offset) / b.rating
+        let divisor = b.learnt.map_or(b.rating, |l| self.usual[l as usize]);
+        (self.value[b.signal as usize] + b.offset) / divisor
     }
     fn bound(&self, i: usize) -> Bound {
         self.bound[self.bindings[i].signal as usize]

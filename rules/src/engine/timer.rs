@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// What happens, in the order in which it happens within one millisecond. Samples stand between
-/// [`Class::Window`] and [`Class::Hold`]: a sample exactly at a deadline is applied first.
+/// [`Class::Learn`] and [`Class::Hold`]: a sample exactly at a deadline is applied first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
     /// A fact begins or ends.
@@ -17,19 +17,23 @@ pub(crate) enum Class {
     Blind = 1,
     /// A window closes a minute, which a sample of the next one must not enter.
     Window = 2,
+    /// An hour of learning closes, in the same way.
+    Learn = 3,
     /// Samples. Not a timer.
-    Sample = 3,
+    Sample = 4,
     /// A held value becomes UNKNOWN.
-    Hold = 4,
+    Hold = 5,
     /// A run state between the limits is given up.
-    Between = 5,
+    Between = 6,
     /// A run state is decided.
-    Run = 6,
+    Run = 7,
+    /// A mark is set or taken away.
+    Mark = 8,
     /// A level's delay expires.
-    Level = 7,
+    Level = 9,
 }
 
-const CLASSES: usize = 8;
+const CLASSES: usize = 10;
 
 /// A timer that came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -89,6 +89,7 @@ pub(super) fn quantity(name: &str, lang: Lang) -> String {
         "u_ab" | "u_bc" | "u_ca" => ("线电压", "line voltage"),
         "i_a" | "i_b" | "i_c" => ("电流", "current"),
         "p_total" => ("有功功率", "active power"),
+        "gas_lelm" => ("可燃气体积分浓度", "combustible gas along the path"),
         "gas_lel" => ("可燃气体浓度", "combustible gas"),
         "gas_ppm" | "gas_mgm3" => ("有毒气体浓度", "toxic gas"),
         "o2" => ("氧气", "oxygen"),

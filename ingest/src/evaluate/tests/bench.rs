@@ -207,6 +207,25 @@ impl Bench {
         self.append("", &CentreRecord::Fact(Box::new(fact)), 0);
     }
 
+    /// Site `s{n}` on a feeder, with one meter behind gateway `gw-{n}`.
+    pub(super) fn neighbour(&mut self, n: u64, feeder: &str) {
+        let mut model = plant();
+        model.site = format!("s{n}");
+        model.feeder = Some(feeder.to_owned());
+        model.devices[0].gateway = format!("gw-{n}");
+        let fact = Fact {
+            id: format!("site:s{n}"),
+            revision: 100 + n,
+            site: model.site.clone(),
+            valid_from: BASE,
+            valid_to: None,
+            recorded_at: BASE,
+            withdrawn: false,
+            body: FactBody::Site { model: Box::new(model) },
+        };
+        self.append("", &CentreRecord::Fact(Box::new(fact)), 0);
+    }
+
     pub(super) fn chain(&mut self, epoch: u64, last: u64) {
         self.append(GATEWAY, &CentreRecord::Chain { epoch, after: None, last }, 0);
     }

@@ -1,7 +1,8 @@
 //! What the cursor makes of a log: alarms, journals and positions.
 
 use super::bench::{BASE, Bench, run};
-use crate::alarms::OccurrenceFilter;
+use crate::alarms::{Listing, OccurrenceFilter};
+use crate::log::record::CentreRecord;
 
 const LEAK: std::ops::Range<i64> = 30..60;
 
@@ -261,4 +262,49 @@ fn the_alarm_list_agrees_with_the_live_evaluator() {
         assert_eq!(levels, expected, "seed {seed}: {listed:?}");
         assert_eq!(bench.verdict_lines(), bench.replayed(), "seed {seed}");
     }
+}
+
+// Goal (R09c): three sites of one feeder whose gateways go within two minutes, while another feeder is heard, are told
+// once each, whatever the restarts; the one that is back clears.
+#[test]
+fn a_feeder_that_goes_is_told_and_clears_when_it_is_back() {
+    let mut bench = Bench::new();
+    for (n, feeder) in [(1, "F"), (2, "F"), (3, "F"), (4, "G")] {
+        bench.neighbour(n, feeder);
+    }
+    let say = |bench: &mut Bench, n: u64, online: bool, second: i64| {
+        let record = CentreRecord::Presence { epoch: n, online, on_battery: false };
+        bench.append(&format!("gw-{n}"), &record, second);
+    };
+    for second in 0..400 {
+        for n in 1..=4 {
+            if second % 10 == 0 && (second < 300 || n == 4) {
+                say(&mut bench, n, true, second);
+            }
+        }
+        if second == 310 {
+            (1..=3).for_each(|n| say(&mut bench, n, false, second));
+        }
+        bench.tick(second);
+        if second % 101 == 0 {
+            bench.set_clock(second);
+            run(&mut bench.cursor());
+        }
+    }
+    say(&mut bench, 2, true, 401);
+    bench.set_clock(401);
+    run(&mut bench.cursor());
+    let filter = OccurrenceFilter { listing: Listing::All, ..OccurrenceFilter::default() };
+    let found = bench.runtime.block_on(bench.state.occurrences(&filter)).unwrap();
+    let mut told: Vec<_> = found.iter().filter(|o| o.rule == "R09c").collect();
+    told.sort_by_key(|o| o.scope.clone());
+    let told: Vec<_> = told
+        .iter()
+        .map(|o| (o.site.as_str(), o.active, o.page.as_str(), (o.raised_at - BASE) / 1_000))
+        .collect();
+    assert_eq!(
+        told,
+        [("s1", true, "paged", 370), ("s2", false, "paged", 370), ("s3", true, "paged", 370)]
+    );
+    assert!(bench.replayed().is_empty(), "the verdict journal holds nothing of it");
 }

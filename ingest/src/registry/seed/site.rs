@@ -13,7 +13,7 @@ use crate::registry::{county, is_id, uscc};
 use crate::secret::Secret;
 
 /// Units that ratings must have; other ratings take the unit written.
-const RATING_UNITS: [(&str, &str); 7] = [
+const RATING_UNITS: [(&str, &str); 8] = [
     ("I_N", "A"),
     ("U_N", "V"),
     ("S_N", "kVA"),
@@ -21,6 +21,7 @@ const RATING_UNITS: [(&str, &str); 7] = [
     ("P_base", "kW"),
     ("P_idle", "kW"),
     ("P_run", "kW"),
+    ("dp_ref", "Pa"),
 ];
 /// Shortest and longest period a point may have, ms.
 const PERIOD_MS: std::ops::RangeInclusive<i64> = 50..=86_400_000;
@@ -54,6 +55,7 @@ pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
         zone: zone(&table),
         position: table.table("position").and_then(position),
         contract_kw: table.number("contract_kw").map(|at| at.value),
+        feeder: table.text("feeder").map(|at| at.value),
         capacities: table.tables("capacity").into_iter().filter_map(capacity).collect(),
         contacts: table.tables("contact").into_iter().filter_map(contact).collect(),
         accounts: table.tables("account").into_iter().filter_map(account).collect(),
