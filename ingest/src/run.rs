@@ -33,6 +33,7 @@ mod facts;
 mod open;
 mod page;
 mod store;
+mod watch;
 
 pub use check::check;
 pub use error::RunError;
@@ -167,6 +168,7 @@ impl Service {
         network.spawn(facts::follow(parts.facts(), inbox_tx, intake.clone()));
         let live = Arc::clone(&parts.live);
         network.spawn(page::flush(live, FLUSH, network.token.clone()));
+        network.spawn(watch::watch(parts.clone(), network.token.clone()));
         let beside = page::router(&parts);
         let alarm = broken.clone();
         network.spawn(async move {

@@ -1,7 +1,7 @@
 //! From what evaluators say to what the state database takes.
 
-use rules::evaluator::{DutyEvent, Output};
 use rules::Transition;
+use rules::evaluator::{DutyEvent, Output};
 
 use super::centre::Said;
 use crate::alarms;

@@ -144,6 +144,7 @@ impl<E: Engines> Cursor<E> {
             match self.step(WAIT) {
                 Ok(_) if is_failing => {
                     is_failing = false;
+                    self.progress.set_evaluator_failing(false);
                     tracing::info!("the evaluator goes on");
                 }
                 Ok(_) => {}
@@ -152,6 +153,7 @@ impl<E: Engines> Cursor<E> {
                         tracing::error!(error = %chain_of(&error), "no alarm is raised until this is mended");
                     }
                     is_failing = true;
+                    self.progress.set_evaluator_failing(true);
                     crate::shutdown::wait(stop, PAUSE);
                 }
             }
@@ -172,6 +174,7 @@ impl<E: Engines> Cursor<E> {
         self.take(batch);
         self.collect();
         self.apply()?;
+        self.progress.judged(self.position);
         self.show();
         Ok(is_more)
     }
@@ -227,6 +230,7 @@ impl<E: Engines> Cursor<E> {
         self.position = if from == u64::MAX { 0 } else { from };
         self.applied = self.position;
         self.progress.evaluated(self.position);
+        self.progress.judged(self.position);
         self.hold();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! The cursors store, the receiver reads, nobody waits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Positions up to which each reader of the log no longer needs it.
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Progress {
     store: AtomicU64,
     evaluator: AtomicU64,
+    judged: AtomicU64,
+    evaluator_failing: AtomicBool,
     snapshot: AtomicU64,
     keep: Mutex<Arc<Vec<u64>>>,
 }
@@ -20,9 +22,25 @@ impl Progress {
         self.store.store(position, Ordering::Release);
     }
 
-    /// The evaluator has taken everything up to here.
+    /// The evaluator has judged everything up to here, and what it decided is durable and told.
+    pub fn judged(&self, position: u64) {
+        self.judged.store(position, Ordering::Release);
+    }
+
+    /// The evaluator has taken everything up to here, durably. In quiet times this stands still from snapshot to snapshot.
     pub fn evaluated(&self, position: u64) {
         self.evaluator.store(position, Ordering::Release);
+    }
+
+    /// The evaluator's newest step succeeded or did not.
+    pub fn set_evaluator_failing(&self, failing: bool) {
+        self.evaluator_failing.store(failing, Ordering::Release);
+    }
+
+    /// Whether the evaluator's newest step failed: no alarm is raised then.
+    #[must_use]
+    pub fn is_evaluator_failing(&self) -> bool {
+        self.evaluator_failing.load(Ordering::Acquire)
     }
 
     /// The second-newest durable snapshot of the evaluator stands here; the log before it may go.
@@ -55,7 +73,13 @@ impl Progress {
         self.store.load(Ordering::Acquire)
     }
 
-    /// How far the evaluator is.
+    /// How far the evaluator has judged: what says whether it keeps up.
+    #[must_use]
+    pub fn judged_position(&self) -> u64 {
+        self.judged.load(Ordering::Acquire)
+    }
+
+    /// How far the evaluator is, durably.
     #[must_use]
     pub fn evaluator_position(&self) -> u64 {
         self.evaluator.load(Ordering::Acquire)
