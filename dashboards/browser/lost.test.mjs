@@ -61,6 +61,65 @@ test('the server is killed: within 15 s a banner, hatched and dated values, acti
   await again.kill();
 });
 
+test('the server answers while no alarm can come: it is said, nothing is called live, and signing still works', async () => {
+  const own = await openDesk();
+  try {
+    const duty = await own.newPage();
+    await own.signIn(duty, 'duty', 'duty-password', '/duty?alarm=a-1');
+    const site = await own.newPage({ context: duty.context() });
+    await site.goto(`${own.mock.url}/site/si-1`);
+    await site.waitForSelector('[data-look=live]');
+    own.world.stop('broker_down', '与网关的通信中断', 'no connection to the broker');
+    await Promise.all([duty, site].map((page) => page.waitForSelector('[data-banner=stopped]')));
+    assert.match(await duty.textContent('[data-banner=stopped]'), /与网关的通信中断.*请电话值守/s);
+    await assertNothingLive(site);
+    assert.equal(await duty.locator('[data-online=true]').count(), 0);
+    assert.ok(!(await duty.innerText('.side')).includes('无活动报警'));
+    await duty.keyboard.press('a');
+    await duty.keyboard.press('Enter');
+    await duty.waitForSelector('[data-ack=signed]');
+    own.world.stop('broker_down');
+    await Promise.all([duty, site].map((page) => page.waitForSelector('[data-banner=stopped]', { state: 'detached' })));
+    await site.waitForSelector('[data-look=live]');
+    assert.deepEqual(own.complaints, []);
+  } finally {
+    await own.close();
+  }
+});
+
+test('a tab whose own timers are held back still sounds: a new alarm, and a lost link', async () => {
+  const own = await openDesk();
+  try {
+    const page = await own.newPage();
+    await page.addInitScript(() => {
+      // What a browser does to a hidden tab, only worse.
+      window.setInterval = () => 0;
+      window.notes = 0;
+      const start = OscillatorNode.prototype.start;
+      OscillatorNode.prototype.start = function (...at) {
+        window.notes += 1;
+        return start.apply(this, at);
+      };
+    });
+    await own.signIn(page);
+    for (const { alarm } of own.world.alarms.values()) if (!alarm.acked) own.world.acknowledge(alarm.id, own.world.users.get('second'));
+    await page.waitForSelector('[data-sound=on]');
+    await page.waitForFunction(() => document.title[0] !== '(');
+    const notes = () => page.evaluate(() => window.notes);
+    const before = await notes();
+    own.world.raise('R18', 'cem-6', 'bag-2', 'dp', { severity: 3, value: 1600, limit: 1500 });
+    await page.waitForFunction((heard) => window.notes > heard, before, { polling: 100 });
+    const heard = await notes();
+    for (const stream of own.mock.streams) stream.stalled = true;
+    own.mock.faults.broken = true;
+    await page.waitForFunction((known) => window.notes > known, heard, { polling: 500, timeout: 20_000 });
+    assert.equal(await page.locator('[data-banner=lost]').count(), 1);
+    assert.deepEqual(own.complaints, []);
+  } finally {
+    await own.close();
+  }
+});
+
 test('the connection stays open but silent: lost all the same, and everything missed is there afterwards', async () => {
   const own = await openDesk();
   try {

@@ -1,22 +1,18 @@
-// The desk's sound: a new alarm once in its tone, red and orange again and again until signed, a lost connection too.
-// Muting lasts at most five minutes and never hides anything on screen (U27, U28).
-import type { Severity } from '../api/contract';
+// The desk's sound. It has no timer of its own: it looks when alarms were published and at each pulse, which come on
+// time also in a hidden tab. Muting lasts at most five minutes and never hides anything on screen (U27, U28).
 import { alarms } from '../state/alarms.svelte';
 import { link } from '../state/link.svelte';
 import { readPreference, writePreference } from '../state/preference';
-import { callKey, freshLevel, waitingLevel } from './duty-sound';
+import { session } from '../state/session.svelte';
+import { Conductor } from './conductor';
 import { Player } from './player';
-import { LEVEL_TONES, LOST_TONE, lengthMs, type Tone } from './tone';
+import { LEVEL_TONES, lengthMs } from './tone';
 
 const MUTE_MS = 5 * 60_000;
-const LOOK_MS = 500;
 
 class Annunciator {
   #player = new Player();
-  #heard = new Set<string>();
-  #timer: number | null = null;
-  #busyUntil = 0;
-  #playedAt = new Map<Tone, number>();
+  #conductor = new Conductor();
 
   /** The user wants sound; whether the browser allows it is `running`. */
   wanted = $state(readPreference('sound') !== 'off');
@@ -26,16 +22,12 @@ class Annunciator {
   mutedLeftMs = $state(0);
 
   start(): void {
-    this.#timer ??= window.setInterval(() => this.#look(), LOOK_MS);
     // A page that was opened by a click, or a kiosk flag, may sound without being asked.
     if (this.wanted) void this.#enable();
   }
 
   stop(): void {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    this.#timer = null;
-    this.#heard.clear();
-    this.#playedAt.clear();
+    this.#conductor.forget();
   }
 
   async turnOn(): Promise<void> {
@@ -49,7 +41,7 @@ class Annunciator {
 
   mute(): void {
     this.#mutedUntil = performance.now() + MUTE_MS;
-    this.#look();
+    this.look();
   }
 
   unmute(): void {
@@ -65,44 +57,23 @@ class Annunciator {
       this.#player.play(LEVEL_TONES[level], delay);
       delay += lengthMs(LEVEL_TONES[level]) + 600;
     }
-    this.#busyUntil = performance.now() + delay;
+    this.#conductor.wait(performance.now() + delay);
   }
 
   async #enable(): Promise<void> {
     this.running = await this.#player.enable();
   }
 
-  #look(): void {
+  /** Plays what is due now; called whenever something may have changed, and at least each second. */
+  look(): void {
     const now = performance.now();
     this.running = this.#player.running;
     if (this.#mutedUntil !== null && now >= this.#mutedUntil) this.unmute();
     if (this.#mutedUntil !== null) this.mutedLeftMs = this.#mutedUntil - now;
-    const fresh = this.#takeFresh();
-    if (this.#mutedUntil !== null || !this.running || now < this.#busyUntil) return;
-    const due = this.#due(fresh, now);
-    if (due === null) return;
-    this.#player.play(due);
-    this.#playedAt.set(due, now);
-    this.#busyUntil = now + lengthMs(due);
-  }
-
-  #due(fresh: Severity | null, now: number): Tone | null {
-    if (fresh !== null) return LEVEL_TONES[fresh];
-    const waiting = waitingLevel(alarms.list);
-    if (waiting !== null && this.#repeats(LEVEL_TONES[waiting], now)) return LEVEL_TONES[waiting];
-    return link.status === 'lost' && this.#repeats(LOST_TONE, now) ? LOST_TONE : null;
-  }
-
-  #repeats(tone: Tone, now: number): boolean {
-    return tone.everyMs !== null && now - (this.#playedAt.get(tone) ?? -Infinity) >= tone.everyMs;
-  }
-
-  /** While a sound plays nothing is taken, so that a new alarm is heard after it. */
-  #takeFresh(): Severity | null {
-    if (performance.now() < this.#busyUntil) return null;
-    const fresh = freshLevel(alarms.list, this.#heard);
-    this.#heard = new Set(alarms.list.map(callKey));
-    return fresh;
+    const quiet = this.#mutedUntil !== null || !this.running;
+    const lost = link.status === 'lost' || session.expired;
+    const tone = this.#conductor.due({ now, alarms: alarms.list, lost, quiet });
+    if (tone !== null) this.#player.play(tone);
   }
 }
 

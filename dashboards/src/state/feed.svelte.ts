@@ -9,10 +9,9 @@ import { sites } from './sites.svelte';
 import { system } from './system.svelte';
 import { values } from './values.svelte';
 
-const TICK_MS = 1000;
 const RETRY_MS = 3000;
 const RECONCILE_MS = 60_000;
-const SYSTEM_MS = 30_000;
+const SYSTEM_MS = 10_000;
 const GATEWAY_SETTLE_MS = 1500;
 
 class Feed {
@@ -31,7 +30,6 @@ class Feed {
     // The worker may hold the stream of whoever was signed in before.
     this.#subscription.restart();
     this.#timers = [
-      window.setInterval(() => link.tick(), TICK_MS),
       window.setInterval(() => void this.#load(), RECONCILE_MS),
       window.setInterval(() => void system.load(), SYSTEM_MS),
     ];
