@@ -87,6 +87,58 @@ test('the server answers while no alarm can come: it is said, nothing is called 
   }
 });
 
+test('a session that ends within the hour is announced, and signing in again in place puts it off', async () => {
+  const own = await openDesk();
+  try {
+    const page = await own.newPage();
+    await own.signIn(page);
+    own.mock.faults.sessionLeftMs = 40 * 60_000;
+    await page.reload();
+    await page.waitForSelector('[data-banner=ending]');
+    assert.match(await page.textContent('[data-banner=ending]'), /登录将在 (40分|39分\d+秒)后 \(.*\) 到期/);
+    await page.click('[data-banner=ending] button');
+    await page.fill('input[name=renew_password]', 'duty-password');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-banner=ending]', { state: 'detached' });
+    await page.waitForSelector('[data-link=live]');
+    assert.deepEqual(own.complaints, []);
+  } finally {
+    await own.close();
+  }
+});
+
+test('a session that was ended does not leave a calm and silent desk', async () => {
+  const own = await openDesk();
+  try {
+    const page = await own.newPage();
+    await page.addInitScript(() => {
+      window.notes = 0;
+      const start = OscillatorNode.prototype.start;
+      OscillatorNode.prototype.start = function (...at) {
+        window.notes += 1;
+        return start.apply(this, at);
+      };
+    });
+    await own.signIn(page);
+    for (const { alarm } of own.world.alarms.values()) if (!alarm.acked) own.world.acknowledge(alarm.id, own.world.users.get('second'));
+    await page.waitForSelector('[data-sound=on]');
+    await page.waitForFunction(() => document.title[0] !== '(');
+    const before = await page.evaluate(() => window.notes);
+    own.mock.sessions.clear();
+    for (const stream of own.mock.streams) stream.end();
+    await page.waitForSelector('[data-banner=expired]', { timeout: 20_000 });
+    await page.waitForFunction((heard) => window.notes > heard, before);
+    assert.match(await page.title(), /中断/);
+    assert.match(await page.getAttribute('#favicon', 'href'), /lost/);
+    await page.click('[data-banner=expired] button');
+    assert.equal(await page.locator('[data-banner=expired]').count(), 0);
+    assert.doesNotMatch(await page.title(), /中断/);
+    assert.deepEqual(own.complaints, []);
+  } finally {
+    await own.close();
+  }
+});
+
 test('a tab whose own timers are held back still sounds: a new alarm, and a lost link', async () => {
   const own = await openDesk();
   try {

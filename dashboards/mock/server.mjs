@@ -58,6 +58,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     /** Somebody is faster: the next acknowledgement meets a signed alarm. */ ackBeaten: false,
     /** The next acknowledgement is carried out but its answer is lost. */ ackSilent: false,
     /** Snapshots fail with 500. */ broken: false,
+    /** Time until a session ends. */ sessionLeftMs: 7 * 86_400_000,
     /** Sites fail with 500. */ noSites: false,
     /** Sites are answered in a shape that nobody promised. */ garbled: false,
   };
@@ -84,10 +85,12 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     if (route === 'POST /session') {
       const form = await bodyOf(request);
       const found = world.users.get(form.name);
+      faults.sessionLeftMs = 7 * 86_400_000;
       return found !== undefined && found.password === form.password ? enter(found) : refuse(response, 401, 'bad_credentials');
     }
     if (user === undefined) return refuse(response, 401, 'signed_out', { setup_needed: faults.setup });
     if (route === 'GET /session') return answer(response, 200, sessionBody(world, user));
+    if (route === 'GET /session/end') return answer(response, 200, { ends_at: world.now() + faults.sessionLeftMs, server_time: world.now() });
     if (route === 'DELETE /session') {
       sessions.delete(cookie);
       return answer(response, 200, {});

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::state::StateError;
 
 mod key;
+mod lease;
 pub mod password;
 mod session;
 mod user;

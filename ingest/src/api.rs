@@ -35,6 +35,7 @@ mod error;
 mod fact;
 mod gateway;
 mod hub;
+mod lease;
 mod limit;
 mod request;
 mod rule;
@@ -176,6 +177,7 @@ pub fn router(api: &Arc<Api>) -> Router {
 /// Routes with their documentation.
 fn routes() -> OpenApiRouter<Arc<Api>> {
     let v1 = session::routes()
+        .merge(lease::routes())
         .merge(user::routes())
         .merge(alarm::routes())
         .merge(site::routes())

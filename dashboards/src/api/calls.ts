@@ -1,13 +1,14 @@
 // The calls of /api/v1 by name. Paths are written here and nowhere else.
 import { get, post, remove, withQuery } from './client';
 import type {
-  Alarm, AlarmDetail, AlarmList, Gateway, NewGateway, Role, RuleStates, Series, Session, Site, SystemState, User,
+  Alarm, AlarmDetail, AlarmList, Gateway, NewGateway, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User,
   ValueList,
 } from './contract';
 
 export type AlarmScope = 'active' | 'unacked' | 'all';
 
 export const fetchSession = (): Promise<Session> => get('/session');
+export const fetchSessionEnd = (): Promise<SessionEnd> => get('/session/end');
 export const signIn = (name: string, password: string): Promise<Session> => post('/session', { name, password });
 export const signOut = (): Promise<unknown> => remove('/session');
 export const setUp = (form: {

@@ -22,6 +22,12 @@ export interface Session {
   setup_needed: boolean;
 }
 
+/** `ends_at`: when the session ends whatever is done; null for one without an end. */
+export interface SessionEnd {
+  ends_at: Millis | null;
+  server_time: Millis;
+}
+
 export interface Acknowledgement {
   by: string;
   by_name: string;

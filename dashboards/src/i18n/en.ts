@@ -42,6 +42,17 @@ export const en: Dictionary = {
     sitesFailed: 'Sites could not be read: the state of devices is unknown. Alarms and acknowledging work.',
     actionsOff: 'Connection lost: actions are off. Act by telephone and keep a note',
   },
+  ending: {
+    title: (left, at) => `Your session ends in ${left}, at ${at}`,
+    advice: 'This desk hears no alarms afterwards: sign in again now',
+    renew: 'Sign in again',
+  },
+  expired: {
+    title: 'Your session has ended: this desk hears no alarms',
+    advice: 'Sign in again now; until then keep watch by telephone',
+    leave: 'Stop watching here',
+    leaveHint: 'Stops the sound, for when nobody signs in again',
+  },
   stopped: {
     since: (at, age) => `since ${at}, for ${age}`,
     advice: 'New alarms do not come, or not in time: keep watch by telephone',
@@ -205,6 +216,8 @@ export const en: Dictionary = {
     firstRaise: 'First raised',
     levelSince: (level) => `now ${level.toLowerCase()}`,
     amends: 'Amends',
+    amendedNever: 'on review: this did not happen',
+    amendedOther: 'the settled judgement differs from what was told',
     earlier: 'Before',
     earlierNone: 'This has not happened before',
     occurrence: (number) => `occurrence ${number}`,
@@ -239,7 +252,7 @@ export const en: Dictionary = {
       raise: 'Raised', clear: 'Cleared', level_up: 'Level up', level_down: 'Level down', page: 'Paged',
       silent: 'Not paged', ack: 'Acknowledged', reset: 'Reset', comment: 'Comment', amend: 'Amended',
       amends: 'Amended', unsuppress: 'Suppression ended', recovered: 'Recovered (late)',
-      late_unsigned: 'Late, unsigned',
+      late_unsigned: 'Late, unsigned', past: 'Happened before (late)',
     },
     system: 'system',
     title: 'Past alarms',
@@ -249,7 +262,7 @@ export const en: Dictionary = {
   trend: {
     around: '±30 min',
     hours6: '±6 h',
-    hours24: '24 h',
+    hours24: '±24 h',
     alarm: 'Alarm',
     firstRaise: 'First raised',
     levelChange: (level) => `to ${level.toLowerCase()}`,
@@ -366,7 +379,13 @@ export const en: Dictionary = {
   },
   notFound: { title: 'There is no such page', back: 'Back to duty' },
   tab: { unacked: (count) => `(${count}) `, lost: '[LOST] ' },
+  announce: (level, site, what) => `New alarm, ${level.toLowerCase()}: ${site}, ${what}`,
   notify: { body: (site, what) => `${site} · ${what}` },
+  suppressions: { calibration: 'calibration: not paged', approved_work: 'approved work: not paged' },
+  deviceRoles: {
+    incomer: 'incomer', generation: 'own generation', production: 'production', dust_fan: 'dust fan', main_fan: 'main ventilator',
+    drain_pump: 'drainage pump', treatment: 'treatment', gas_detector: 'gas detector', tank: 'tank', supply_watch: 'supply watch',
+  },
   quantities: {
     u_a: 'Voltage A', u_b: 'Voltage B', u_c: 'Voltage C', i_a: 'Current A', i_b: 'Current B', i_c: 'Current C',
     p_total: 'Active power', q_total: 'Reactive power', pf_total: 'Power factor', freq: 'Frequency',

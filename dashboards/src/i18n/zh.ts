@@ -41,6 +41,17 @@ export const zh = {
     sitesFailed: '站点信息读取失败, 设备状态不明; 报警与签收不受影响',
     actionsOff: '连接中断, 不能操作; 请电话处理并记录',
   },
+  ending: {
+    title: (left: string, at: string) => `登录将在 ${left}后 (${at}) 到期`,
+    advice: '到期后本席收不到报警, 请现在重新登录',
+    renew: '重新登录',
+  },
+  expired: {
+    title: '登录已失效, 本席已收不到报警',
+    advice: '请立即重新登录; 登录之前请电话值守',
+    leave: '本席停止值守',
+    leaveHint: '停止提示音; 不再登录时使用',
+  },
   stopped: {
     since: (at: string, age: string) => `自 ${at}, 已 ${age}`,
     advice: '期间收不到新报警或判定不及时, 请电话值守',
@@ -210,6 +221,8 @@ export const zh = {
     firstRaise: '首次报警',
     levelSince: (level: string) => `现级别 ${level}`,
     amends: '更正',
+    amendedNever: '复核: 此报警实际未发生',
+    amendedOther: '复核结论与当时告知的不同',
     earlier: '此前',
     earlierNone: '此前没有发生过',
     occurrence: (number: number) => `第 ${number} 次`,
@@ -243,7 +256,7 @@ export const zh = {
     kinds: {
       raise: '触发', clear: '恢复', level_up: '升级', level_down: '降级', page: '推送', silent: '未推送',
       ack: '签收', reset: '复位', comment: '备注', amend: '更正', amends: '更正', unsuppress: '解除抑制',
-      recovered: '已恢复 (补报)', late_unsigned: '补报未签收',
+      recovered: '已恢复 (补报)', late_unsigned: '补报未签收', past: '补报 (此前曾发生)',
     },
     system: '系统',
     title: '历史报警',
@@ -253,7 +266,7 @@ export const zh = {
   trend: {
     around: '±30 分',
     hours6: '±6 时',
-    hours24: '24 时',
+    hours24: '±24 时',
     alarm: '报警',
     firstRaise: '首次报警',
     levelChange: (level: string) => `转为${level}`,
@@ -369,7 +382,13 @@ export const zh = {
     unacked: (count: number) => `(${count}) `,
     lost: '[中断] ',
   },
+  announce: (level: string, site: string, what: string) => `新报警 ${level}: ${site} ${what}`,
   notify: { body: (site: string, what: string) => `${site} · ${what}` },
+  suppressions: { calibration: '标校期间不推送', approved_work: '已批准的作业期间不推送' },
+  deviceRoles: {
+    incomer: '进线', generation: '自备发电', production: '生产设备', dust_fan: '除尘风机', main_fan: '主通风机',
+    drain_pump: '主排水泵', treatment: '治理设施', gas_detector: '气体探测器', tank: '储罐', supply_watch: '供电监测',
+  },
   quantities: {
     u_a: 'A 相电压', u_b: 'B 相电压', u_c: 'C 相电压', i_a: 'A 相电流', i_b: 'B 相电流', i_c: 'C 相电流',
     p_total: '总有功功率', q_total: '总无功功率', pf_total: '功率因数', freq: '频率', t_x: '温度',

@@ -31,6 +31,7 @@ class Feed {
     this.#subscription.restart();
     this.#timers = [
       window.setInterval(() => void this.#load(), RECONCILE_MS),
+      window.setInterval(() => void session.askEnd(), RECONCILE_MS),
       window.setInterval(() => void system.load(), SYSTEM_MS),
     ];
     void this.#load();
@@ -49,6 +50,11 @@ class Feed {
     alarms.clear();
     sites.clear();
     system.clear();
+  }
+
+  /** The same person signed in anew: the stream goes over to the new session. */
+  renew(): void {
+    this.#subscription?.restart();
   }
 
   retryNow(): void {

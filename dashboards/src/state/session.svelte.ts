@@ -1,5 +1,5 @@
 // Who is signed in. Decides which of the first pages is shown; knows nothing of alarms.
-import { fetchSession, signIn, signOut } from '../api/calls';
+import { fetchSession, fetchSessionEnd, signIn, signOut } from '../api/calls';
 import { ApiError, asApiError } from '../api/client';
 import type { Session, User } from '../api/contract';
 
@@ -10,6 +10,8 @@ class SessionState {
   user = $state.raw<User | null>(null);
   /** Signed out by the server while at work, not by the user. */
   expired = $state(false);
+  /** Server time at which the session ends whatever is done; null while that is not known. */
+  endsAt = $state<number | null>(null);
 
   async ask(): Promise<void> {
     try {
@@ -27,6 +29,21 @@ class SessionState {
     this.user = session.user;
     this.expired = false;
     this.status = 'signed_in';
+    void this.askEnd();
+  }
+
+  /** Asks when the session ends; asked again and again, because another tab may have signed in anew. */
+  async askEnd(): Promise<void> {
+    try {
+      this.endsAt = (await fetchSessionEnd()).ends_at;
+    } catch (error) {
+      if (asApiError(error).kind === 'signed_out') this.expire();
+    }
+  }
+
+  /** Whoever sat here leaves: nobody is on watch any more, and the desk need not call. */
+  leave(): void {
+    this.expired = false;
   }
 
   async signOut(): Promise<void> {
@@ -34,6 +51,7 @@ class SessionState {
       if (asApiError(error).kind !== 'signed_out') throw error;
     });
     this.user = null;
+    this.endsAt = null;
     this.status = 'signed_out';
   }
 
@@ -49,6 +67,7 @@ class SessionState {
   expire(): void {
     if (this.status !== 'signed_in') return;
     this.user = null;
+    this.endsAt = null;
     this.expired = true;
     this.status = 'signed_out';
   }

@@ -4,7 +4,7 @@ use reqwest011::Method;
 use reqwest011::header::SET_COOKIE;
 use serde_json::json;
 
-use crate::rig::{Options, PASSWORD, Rig};
+use crate::rig::{NOW, Options, PASSWORD, Rig};
 
 fn first_run() -> Options {
     Options { with_users: false, ..Options::default() }
@@ -88,6 +88,28 @@ async fn forged_and_ended_sessions_are_refused() {
     let cookie = rig.sign_in("duty").await;
     rig.state.disable_user("duty", "test", 0).await.unwrap();
     assert_eq!(rig.get(&cookie, "/api/v1/alarms").await.status, 401, "disabled");
+}
+
+// A session says when it ends; using it does not put that off, signing in again does. A program's key has no end.
+#[tokio::test]
+async fn session_says_when_it_ends() {
+    let rig = Rig::start().await;
+    let policy = ingest::account::SessionPolicy::default();
+    let cookie = rig.sign_in("duty").await;
+    let end = || async { rig.get(&cookie, "/api/v1/session/end").await.json()["ends_at"].clone() };
+    assert_eq!(end().await, NOW + policy.absolute_ms);
+    rig.clock.pass(3_600_000);
+    assert_eq!(end().await, NOW + policy.absolute_ms);
+    let again = rig.sign_in("duty").await;
+    let renewed = rig.get(&again, "/api/v1/session/end").await.json();
+    assert_eq!(renewed["ends_at"], NOW + 3_600_000 + policy.absolute_ms);
+    // In use the whole time, so that it ends by age and not by rest.
+    for _ in 0..policy.absolute_ms / policy.idle_ms {
+        rig.get(&cookie, "/api/v1/session/end").await;
+        rig.clock.pass(policy.idle_ms);
+    }
+    rig.clock.pass(policy.idle_ms);
+    assert_eq!(rig.get(&cookie, "/api/v1/session/end").await.status, 401);
 }
 
 // Guessing is slowed for the name under attack; other people still get in; every refusal is in the audit journal.
