@@ -28,16 +28,16 @@ export const PLANTS = [
     id: 'si-1', name: '示例硅业一厂', county: '533401', county_name: '香格里拉市', sectors: ['冶金'], completeness: 0.997,
     contacts: [{ name: '和师傅', role: '中控室', phone: '0887-000-0101' }, { name: '李安全', role: '安全员', phone: '138-0000-0101' }],
     devices: [
-      device('ef1-tr', '1#电炉变压器', 'transformer', 'gw-07', true, { t_x: [58, 4], p_total: [8200, 260], i_a: [410, 14], u_a: [10150, 40] }),
-      device('cw-1', '1#炉循环水', 'cooling', 'gw-07', true, { flow: [182, 5], pressure: [0.32, 0.01] }),
-      device('df-3', '3#除尘风机', 'dust fan', 'gw-07', true, { i_a: [86, 3], dp: [980, 60] }),
+      device('ef1-tr', '1#电炉变压器', 'production', 'gw-07', true, { t_x: [58, 4], p_total: [8200, 260], i_a: [410, 14], u_a: [10150, 40] }),
+      device('cw-1', '1#炉循环水', 'production', 'gw-07', true, { flow: [182, 5], pressure: [0.32, 0.01] }),
+      device('df-3', '3#除尘风机', 'dust_fan', 'gw-07', true, { i_a: [86, 3], dp: [980, 60] }),
     ],
   },
   {
     id: 'cu-2', name: '示例铜业选厂', county: '533401', county_name: '香格里拉市', sectors: ['非煤矿山'], completeness: 0.991,
     contacts: [{ name: '王值班', role: '调度', phone: '0887-000-0202' }],
     devices: [
-      device('in-1', '总进线', 'incomer 1', 'gw-11', true, { p_total: [2350, 110], i_a: [132, 6], u_a: [10080, 30] }),
+      device('in-1', '总进线', 'incomer', 'gw-11', true, { p_total: [2350, 110], i_a: [132, 6], u_a: [10080, 30] }),
       device('crush', '破碎机', 'production', 'gw-11', true, { p_total: [420, 40], i_a: [690, 60] }),
     ],
   },
@@ -46,24 +46,24 @@ export const PLANTS = [
     contacts: [{ name: '杨主任', role: '中控室', phone: '0887-000-0303' }],
     devices: [
       device('tk-301', 'T-301 储罐', 'tank', 'gw-12', true, { level_pct: [71, 2], t_x: [24, 1] }),
-      device('gd-05', '罐区探测器 GD-05', 'gas detector', 'gw-12', true, { gas_lel: [2.1, 0.8] }),
-      device('gd-06', '泵房探测器 GD-06', 'gas detector', 'gw-12', null, { gas_lel: [1.4, 0.5] }),
+      device('gd-05', '罐区探测器 GD-05', 'gas_detector', 'gw-12', true, { gas_lel: [2.1, 0.8] }),
+      device('gd-06', '泵房探测器 GD-06', 'gas_detector', 'gw-12', null, { gas_lel: [1.4, 0.5] }),
     ],
   },
   {
     id: 'mine-4', name: '示例铅锌矿', county: '533422', county_name: '德钦县', sectors: ['非煤矿山'], completeness: 0.999,
     contacts: [{ name: '扎西', role: '调度', phone: '0887-000-0404' }],
     devices: [
-      device('fan-a', '主通风机 A', 'main ventilator', 'gw-15', true, { i_a: [148, 4], p_total: [96, 3] }),
-      device('fan-b', '主通风机 B', 'main ventilator', 'gw-15', true, { i_a: [0.4, 0.1], p_total: [0.1, 0.02] }),
-      device('pump-1', '主排水泵', 'drainage', 'gw-15', true, { i_a: [62, 2], level_pct: [38, 3] }),
+      device('fan-a', '主通风机 A', 'main_fan', 'gw-15', true, { i_a: [148, 4], p_total: [96, 3] }),
+      device('fan-b', '主通风机 B', 'main_fan', 'gw-15', true, { i_a: [0.4, 0.1], p_total: [0.1, 0.02] }),
+      device('pump-1', '主排水泵', 'drain_pump', 'gw-15', true, { i_a: [62, 2], level_pct: [38, 3] }),
     ],
   },
   {
     id: 'cold-5', name: '示例冷链库', county: '533423', county_name: '维西傈僳族自治县', sectors: ['涉氨制冷'], completeness: 0.61,
     contacts: [{ name: '余师傅', role: '值班', phone: '0887-000-0505' }],
     devices: [
-      device('nh3-1', '机房氨探测器', 'gas detector', 'gw-21', false, { gas_ppm: [3, 1] }),
+      device('nh3-1', '机房氨探测器', 'gas_detector', 'gw-21', false, { gas_ppm: [3, 1] }),
       device('comp-1', '1#压缩机', 'production', 'gw-21', false, { i_a: [118, 6], p_total: [71, 4] }),
     ],
   },
@@ -71,8 +71,8 @@ export const PLANTS = [
     id: 'cem-6', name: '示例水泥', county: '533423', county_name: '维西傈僳族自治县', sectors: ['建材'], completeness: 0.995,
     contacts: [],
     devices: [
-      device('in-1', '总进线', 'incomer 1', 'gw-22', true, { p_total: [3100, 150], i_a: [171, 8], u_a: [10110, 30] }),
-      device('bag-2', '2#袋式除尘', 'dust fan', 'gw-22', true, { i_a: [54, 2], dp: [1120, 90] }),
+      device('in-1', '总进线', 'incomer', 'gw-22', true, { p_total: [3100, 150], i_a: [171, 8], u_a: [10110, 30] }),
+      device('bag-2', '2#袋式除尘', 'dust_fan', 'gw-22', true, { i_a: [54, 2], dp: [1120, 90] }),
     ],
   },
 ];

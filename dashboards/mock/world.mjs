@@ -239,7 +239,7 @@ export class World {
     const row = (rule, scope, state, more) => ({ site, rule, scope, state, missing: [], until: null, pending: null,
       overridden: [], name_zh: RULES[rule].name_zh, name_en: RULES[rule].name_en, ...more });
     const rows = [
-      row('R26', 'ef1-tr', 'evaluating', { overridden: ['HH = 75'] }),
+      row('R26', 'ef1-tr', 'evaluating', { overridden: ['高高限'], overridden_en: ['High-high limit'] }),
       row('R27', 'cw-1', 'evaluating', { pending: { since: now - 18 * MINUTE, for_ms: 18 * MINUTE, of_ms: 30 * MINUTE } }),
       row('R15', 'df-3', 'cannot', { missing: ['额定电流 I_N (3#除尘风机)', '破碎机 i_a'], missing_en: ['rated current I_N (fan 3)', 'crusher i_a'] }),
       row('R18', 'df-3', 'learning', { until: now + 3 * 86_400_000 }),

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { en } from '../src/i18n/en';
 import { zh } from '../src/i18n/zh';
 import { ageText } from '../src/model/age';
+import { remarkOf } from '../src/model/history';
 import { numberText } from '../src/model/number';
 import { shareText } from '../src/model/region';
 import { clockText, nearText, stampText } from '../src/model/time';
@@ -40,6 +41,27 @@ test('a share is never rounded up to whole', () => {
   expect(shareText(0.9999)).toBe('99.9 %');
   expect(shareText(1)).toBe('100.0 %');
   expect(shareText(null)).toBe('—');
+});
+
+test('what the server writes as a word is read as a sentence', () => {
+  const entry = { at: 2, event_time: 1, by: null, by_name: null };
+  expect(remarkOf({ ...entry, kind: 'past', comment: 'late_unsigned' }, zh)).toBe('补报未签收');
+  expect(remarkOf({ ...entry, kind: 'past', comment: 'paged' }, zh)).toBe('');
+  expect(remarkOf({ ...entry, kind: 'amends', comment: 'never' }, zh)).toBe('复核: 此报警实际未发生');
+  expect(remarkOf({ ...entry, kind: 'amends', comment: 'R21/a/gas-1/0/99/raise' }, en)).toBe('the settled judgement differs from what was told');
+  expect(remarkOf({ ...entry, kind: 'ack', comment: 'never' }, zh)).toBe('“never”');
+  expect(remarkOf({ ...entry, kind: 'ack', comment: null }, zh)).toBe('');
+});
+
+test('every kind of line that the server writes has a name', () => {
+  // What ingest writes into the duty journal, and the roles of devices that rules know.
+  const kinds = ['raise', 'clear', 'level_up', 'level_down', 'unsuppress', 'amends', 'past', 'ack', 'reset'];
+  const roles = ['incomer', 'generation', 'production', 'dust_fan', 'main_fan', 'drain_pump', 'treatment', 'gas_detector', 'tank', 'supply_watch'];
+  for (const { history, deviceRoles, suppressions } of [zh, en]) {
+    expect(Object.keys(history.kinds)).toEqual(expect.arrayContaining(kinds));
+    expect(Object.keys(deviceRoles)).toEqual(expect.arrayContaining(roles));
+    expect(Object.keys(suppressions)).toEqual(expect.arrayContaining(['calibration', 'approved_work']));
+  }
 });
 
 type Words = { [key: string]: unknown };

@@ -233,6 +233,7 @@ export interface RuleState {
   /** `clearing`: the delay leads to a clear, not to an alarm. */
   pending: { since: Millis; for_ms: Millis; of_ms: Millis; clearing?: boolean } | null;
   overridden: string[];
+  overridden_en?: string[];
   name_zh?: string;
   name_en?: string;
   why?: string | null;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State as Shared};
-use rules::{RuleState, Standing};
+use rules::{RuleState, Standing, Text};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -55,8 +55,9 @@ struct StateRow {
     /// Level of its active alarm.
     active: Option<u8>,
     pending: Option<PendingView>,
-    /// Parameters that are not the catalogue's default.
+    /// Parameters that are not the catalogue's default, as people call them.
     overridden: Vec<String>,
+    overridden_en: Vec<String>,
 }
 
 /// A delay that is running.
@@ -100,7 +101,14 @@ fn evaluable_share(rows: &[StateRow]) -> Option<f64> {
 }
 
 fn row(api: &Api, state: RuleState) -> StateRow {
-    let name = api.parts.rules.rule(&state.rule).map(|rule| rule.name.clone());
+    let rule = api.parts.rules.rule(&state.rule);
+    let name = rule.map(|rule| rule.name.clone());
+    let label = |name: &String| {
+        let spec = rule.and_then(|rule| rule.param(name));
+        spec.map_or_else(|| Text::same(name), |spec| spec.label.clone())
+    };
+    let labels = state.overridden.iter().map(label).map(|text| (text.zh, text.en));
+    let (overridden, overridden_en) = labels.unzip();
     let mut row = StateRow {
         site: state.scope.site,
         name_zh: name.as_ref().map(|name| name.zh.clone()),
@@ -116,7 +124,8 @@ fn row(api: &Api, state: RuleState) -> StateRow {
         unknown: state.unknown,
         active: state.active.map(rules::Severity::number),
         pending: state.pending.map(PendingView::from),
-        overridden: state.overridden,
+        overridden,
+        overridden_en,
     };
     match state.standing {
         Standing::Evaluating => {}
