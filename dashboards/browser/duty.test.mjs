@@ -156,6 +156,27 @@ test('an alarm that closes stays under the reader until they let it go', async (
   assert.match(await page.textContent(`[data-drawer="${alarm.id}"]`), /已恢复/);
 });
 
+test('on a telephone: rows say what is wrong, a chosen alarm comes into view, and its button stays in reach', async () => {
+  const phone = await desk.newPage({ width: 390, height: 780 });
+  await desk.signIn(phone, 'second', 'duty-password');
+  const row = phone.locator('[data-alarm="a-1"]');
+  assert.match(await row.innerText(), /温度高高.*R26/s);
+  assert.ok(await row.locator('.value').isVisible());
+  await row.click();
+  await phone.waitForSelector('[data-drawer="a-1"] [data-timeline] li');
+  const inView = (selector) => phone.$eval(selector, (element) => {
+    const box = element.getBoundingClientRect();
+    return box.top >= 0 && box.bottom <= window.innerHeight + 1;
+  });
+  await phone.waitForFunction(() => document.querySelector('[data-drawer] h1').getBoundingClientRect().top < window.innerHeight / 2);
+  assert.ok(await inView('[data-drawer] h1'));
+  assert.ok(await inView('button.sign'));
+  await phone.locator('[data-drawer] blockquote').scrollIntoViewIfNeeded();
+  await phone.mouse.wheel(0, 400);
+  assert.ok(await inView('button.sign'));
+  await phone.context().close();
+});
+
 test('a hundred insertions move neither scroll nor selection; news is counted in the pill', async () => {
   flood(desk.world, 200);
   await page.waitForFunction(() => Number(document.querySelector('[role=grid]').getAttribute('aria-rowcount')) > 150);

@@ -1,6 +1,8 @@
-// Which rows of a long list exist in the page: fixed 32 px rows, a margin on both sides. Pure arithmetic.
+// Which rows of a long list exist in the page: rows of one fixed height, a margin on both sides. Pure arithmetic.
 
 export const ROW_PX = 32;
+/** On a narrow screen a row has three lines: nothing that says what is wrong may be left out. */
+export const NARROW_ROW_PX = 70;
 const MARGIN_ROWS = 8;
 
 export interface RowRange {
