@@ -32,6 +32,8 @@ test('a county says its worst level, and unknown completeness is not whole', () 
   const site = { id: 's', name: 's', county: '533422', county_name: '德钦县', sectors: [], devices: [], worst: 0 as const, active: 0, expected: 0, completeness: null };
   const [county] = counties([site], [makeAlarm({ county: '533422', severity: 3 }), makeAlarm({ county: '533401', severity: 1 })]);
   expect(county).toMatchObject({ worst: 3, counts: [0, 0, 1, 0], completeness: null });
+  expect(county?.unsigned).toBe(true);
+  expect(counties([site], [makeAlarm({ county: '533422', acked: true })])[0]?.unsigned).toBe(false);
   expect(meanCompleteness([])).toBeNull();
   expect(meanCompleteness([{ ...site, expected: 90, completeness: 1 }, { ...site, expected: 10, completeness: 0 }, site])).toBe(0.9);
   expect(worstOf([])).toBe(0);

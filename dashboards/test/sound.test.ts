@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { callKey, freshLevel, waitingLevel } from '../src/sound/duty-sound';
+import { callKey, freshCalls, freshLevel, waitingLevel } from '../src/sound/duty-sound';
 import { LEVEL_TONES, lengthMs } from '../src/sound/tone';
 import { badgeFile } from '../src/state/tab-badge';
 import { makeAlarm } from './make';
@@ -23,6 +23,13 @@ test('what was listed in silence and pages now calls, at the same level', () => 
   const heard = new Set([callKey(silent)]);
   expect(freshLevel([silent], heard)).toBeNull();
   expect(freshLevel([{ ...silent, page: 'paged', version: 2 }], heard)).toBe(2);
+});
+
+test('what is read aloud is what calls: new, unsigned, not silent, the worst first', () => {
+  const held = makeAlarm({ id: 'held' });
+  const list = [held, makeAlarm({ id: 'yellow', severity: 3 }), makeAlarm({ id: 'red' }), makeAlarm({ id: 'signed', acked: true }),
+    makeAlarm({ id: 'silent', page: 'silent' })];
+  expect(freshCalls(list, new Set([callKey(held)])).map((alarm) => alarm.id)).toEqual(['red', 'yellow']);
 });
 
 test('the four tones differ, red repeats fastest and is over before it repeats', () => {

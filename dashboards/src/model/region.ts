@@ -9,6 +9,8 @@ export interface County {
   /** Open alarms per level, index 0 is level 1. */
   counts: readonly [number, number, number, number];
   worst: Severity | 0;
+  /** Some alarm here waits for a signature. */
+  unsigned: boolean;
   online: number;
   total: number;
   unknown: number;
@@ -48,6 +50,7 @@ function county(code: string, sites: readonly Site[], alarms: readonly Alarm[]):
     sites,
     counts,
     worst: worstOf(alarms),
+    unsigned: alarms.some((alarm) => !alarm.acked),
     online: devices.filter((device) => device.online === true).length,
     total: devices.length,
     unknown: devices.filter((device) => device.online === null).length,

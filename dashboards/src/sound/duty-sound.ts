@@ -23,6 +23,12 @@ export function callKey(alarm: Alarm): string {
   return `${alarm.id}:${alarm.occurrence}:${alarm.severity}:${sounds(alarm) ? 'sounds' : 'silent'}`;
 }
 
+/** The alarms that call and have not been told yet, the worst first. */
+export function freshCalls(alarms: readonly Alarm[], told: ReadonlySet<string>): Alarm[] {
+  const fresh = alarms.filter((alarm) => !alarm.acked && sounds(alarm) && !told.has(callKey(alarm)));
+  return fresh.sort((a, b) => a.severity - b.severity);
+}
+
 /** The worst of the alarms that call and have not been heard yet. */
 export function freshLevel(alarms: readonly Alarm[], heard: ReadonlySet<string>): Severity | null {
   return waitingLevel(alarms.filter((alarm) => !heard.has(callKey(alarm))));

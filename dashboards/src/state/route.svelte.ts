@@ -1,22 +1,5 @@
 // Which page the URL names. Path and query are the only state of a view, so that a link hands it over (U32).
-
-export type Page =
-  | { name: 'duty' }
-  | { name: 'sites' }
-  | { name: 'site'; id: string }
-  | { name: 'history' }
-  | { name: 'system' }
-  | { name: 'nowhere' };
-
-function pageOf(path: string): Page {
-  const [first = '', second = '', ...rest] = path.split('/').filter((part) => part !== '');
-  if (rest.length > 0) return { name: 'nowhere' };
-  if (first === 'site' && second !== '') return { name: 'site', id: decodeURIComponent(second) };
-  if (second !== '') return { name: 'nowhere' };
-  if (first === '' || first === 'duty' || first === 'login') return { name: 'duty' };
-  if (first === 'sites' || first === 'history' || first === 'system') return { name: first };
-  return { name: 'nowhere' };
-}
+import { type Page, pageOf } from '../model/page';
 
 class Route {
   #path = $state(location.pathname);
