@@ -161,7 +161,7 @@ export class World {
       why_en: said === null ? `${name}: ${info.name_en} since ${clock}, for ${delayMs / 1000} s, no valid data.`
         : `${name} ${point?.name_en ?? ''} ${said} since ${clock}, beyond the limit of ${limit} ${unit}, for ${delayMs / 1000} s (required ≥ ${delayMs / 1000} s), quality good.`,
       page: 'paged', amends: null, consequence_zh: info.consequence_zh, consequence_en: info.consequence_en,
-      action_zh: info.action_zh, action_en: info.action_en, source_clause_zh: info.clause, source_clause_en: info.clause_en ?? info.clause, quality_note: null, ...more,
+      action_zh: info.action_zh, action_en: info.action_en, source_clause_zh: info.clause, source_clause_en: info.clause_en ?? info.clause, quality_note_zh: null, quality_note_en: null, ...more,
     };
     this.alarms.set(id, { alarm, history: [
       { at: raised_at + 420, event_time: raised_at, kind: 'raise', by: null, comment: null },

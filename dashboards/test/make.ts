@@ -8,7 +8,7 @@ export function makeAlarm(change: Partial<Alarm> = {}): Alarm {
     scope: 'si-1/ef1-tr', severity: 1, source_level: null, active: true, acked: false, needs_ack: true, latched: false, since: 940_000,
     raised_at: 1_000_000, level_since: 940_000, level_at: 1_000_000, cleared_at: null, recorded_at: 1_000_400, ack: null, value: 76.3, limit: 75, unit: '°C',
     quantity: 't_x', delay_ms: 60_000, overridden: [], why_zh: '', why_en: '', page: 'paged', amends: null,
-    consequence_zh: '', consequence_en: '', action_zh: [], action_en: [], source_clause_zh: '', source_clause_en: '', quality_note: null, ...change,
+    consequence_zh: '', consequence_en: '', action_zh: [], action_en: [], source_clause_zh: '', source_clause_en: '', quality_note_zh: null, quality_note_en: null, ...change,
   };
 }
 

@@ -92,7 +92,8 @@ export interface Alarm {
   action_en: string[];
   source_clause_zh: string;
   source_clause_en: string;
-  quality_note: string | null;
+  quality_note_zh: string | null;
+  quality_note_en: string | null;
 }
 
 export interface EvidenceInput {

@@ -293,7 +293,7 @@ export const en: Dictionary = {
       unknown: 'unknown',
     },
     silent: 'overdue, no data',
-    disconnected: 'connection lost, not current',
+    disconnected: 'not current, see the banner',
     never: 'never received',
     columns: { point: 'Point', value: 'Value', age: 'Data time', quality: 'Quality', trend: 'Last hour' },
     reasons: {

@@ -296,7 +296,7 @@ export const zh = {
       good: '良好', uncertain: '存疑', bad: '无效', stale: '陈旧', substituted: '替代值', unknown: '不明',
     },
     silent: '超时无数据',
-    disconnected: '连接中断, 非当前值',
+    disconnected: '非当前值, 见页首提示',
     never: '从未收到',
     columns: { point: '测点', value: '值', age: '数据时间', quality: '质量', trend: '近 1 小时' },
     reasons: {

@@ -40,7 +40,7 @@ pub(super) async fn apply(
     match amended.standing {
         Some(standing) => {
             if needs_ack(standing.level) {
-                demand_signature(&mut current);
+                demand_signature(&mut current, Page::LateUnsigned);
             }
             let axes = axes_of(&current);
             set_axes(&mut current, Axes { active: true, latched: false, ..axes });

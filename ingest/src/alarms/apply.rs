@@ -227,7 +227,7 @@ async fn change(
     if let Some(current) = current.as_mut().filter(|current| current.active) {
         // Not a clear: it says nothing about the level, and ends an alarm that nobody has to sign.
         if turn.needs_ack && transition.kind != TransitionKind::Clear {
-            demand_signature(current);
+            demand_signature(current, turn.page);
         }
     }
     let axes = current.as_ref().map_or(Axes::NORMAL, axes_of);
@@ -301,10 +301,11 @@ pub(super) fn set_axes(occurrence: &mut Occurrence, axes: Axes) {
 }
 
 /// From here on the occurrence has to be signed. Where that was not so before, its signed axis said only that there was
-/// nothing to sign, and nobody has signed it.
-pub(super) fn demand_signature(occurrence: &mut Occurrence) {
+/// nothing to sign, and how it had reached people called nobody: `page` is the first call.
+pub(super) fn demand_signature(occurrence: &mut Occurrence, page: Page) {
     if !std::mem::replace(&mut occurrence.needs_ack, true) {
         occurrence.acked = false;
+        page.as_str().clone_into(&mut occurrence.page);
     }
 }
 

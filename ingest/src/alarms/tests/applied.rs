@@ -264,7 +264,19 @@ async fn blue_that_is_amended_to_worse_is_unsigned() {
     let worse = DutyEvent::Amend { was: was(), standing: is.clone(), is, decided_at: NOW };
     let change = apply(&state, vec![worse]).await.remove(0);
     assert!(!change.pages && change.occurrence.needs_ack && !change.occurrence.acked);
+    assert_eq!(change.occurrence.page, "late_unsigned");
     assert!(outbox(&state).await.is_empty());
+}
+
+// History never calls: a rise that backfill brings is unsigned and silent, although 蓝 itself had come in time.
+#[tokio::test]
+async fn blue_that_rises_in_history_is_unsigned_and_silent() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![turn(transition(Raise, Blue, 10), Page::Paged, false)]).await;
+    let late = turn(transition(LevelUp, Yellow, 20), Page::Silent, true);
+    let change = apply(&state, vec![late]).await.remove(0);
+    assert!(!change.pages && !change.occurrence.acked);
+    assert_eq!(change.occurrence.page, "silent");
 }
 
 // What was suppressed and comes free at a worse level than 蓝 pages and is unsigned.

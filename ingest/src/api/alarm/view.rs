@@ -67,7 +67,9 @@ pub(in crate::api) struct Alarm {
     action_en: Vec<String>,
     source_clause_zh: String,
     source_clause_en: String,
-    quality_note: Option<String>,
+    /// Says when the rule judged on readings that are not plainly good.
+    quality_note_zh: Option<String>,
+    quality_note_en: Option<String>,
 }
 
 /// Who signed.
@@ -105,6 +107,7 @@ pub(in crate::api) fn view(
     let evidence = transition.as_ref().map(|transition| transition.evidence.as_ref());
     let card = Card::of(occurrence, transition.as_ref(), rules);
     let why = |lang| evidence.map(|evidence| rules::why(evidence, lang)).unwrap_or_default();
+    let doubtful = transition.as_ref().and_then(doubtful);
     let site = registry.site(&occurrence.site).map(|entry| &entry.site);
     let county = site.map_or(String::new(), |site| site.county.clone());
     let site_name = site.map_or_else(|| occurrence.site.clone(), |site| site.name.zh.clone());
@@ -152,7 +155,8 @@ pub(in crate::api) fn view(
         action_en: card.action.iter().map(|text| text.en.clone()).collect(),
         source_clause_zh: card.source.zh,
         source_clause_en: card.source.en,
-        quality_note: transition.as_ref().and_then(quality_note),
+        quality_note_zh: doubtful.as_ref().map(|devices| format!("数据质量存疑: {devices}")),
+        quality_note_en: doubtful.map(|devices| format!("doubtful readings: {devices}")),
     }
 }
 
@@ -207,15 +211,11 @@ fn overridden(transition: &Transition, rules: &Catalogue) -> Vec<Overridden> {
         .collect()
 }
 
-/// Says when the rule judged on readings that are not plainly good.
-fn quality_note(transition: &Transition) -> Option<String> {
+/// The devices whose readings the rule judged on were not plainly good.
+fn doubtful(transition: &Transition) -> Option<String> {
     let doubtful = transition.evidence.inputs.iter();
     let doubtful = doubtful.filter(|input| input.quality != rules::Quality::Good);
     let mut devices: Vec<&str> = doubtful.map(|input| input.series.device.as_str()).collect();
     devices.dedup();
-    if devices.is_empty() {
-        return None;
-    }
-    let devices = devices.join(", ");
-    Some(format!("数据质量存疑 / doubtful readings: {devices}"))
+    (!devices.is_empty()).then(|| devices.join(", "))
 }
