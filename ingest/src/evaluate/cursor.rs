@@ -174,6 +174,7 @@ impl<E: Engines> Cursor<E> {
         self.take(batch);
         self.collect();
         self.apply()?;
+        self.progress.judged(self.position);
         self.show();
         Ok(is_more)
     }
@@ -229,6 +230,7 @@ impl<E: Engines> Cursor<E> {
         self.position = if from == u64::MAX { 0 } else { from };
         self.applied = self.position;
         self.progress.evaluated(self.position);
+        self.progress.judged(self.position);
         self.hold();
         Ok(())
     }

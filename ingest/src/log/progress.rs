@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Progress {
     store: AtomicU64,
     evaluator: AtomicU64,
+    judged: AtomicU64,
     evaluator_failing: AtomicBool,
     snapshot: AtomicU64,
     keep: Mutex<Arc<Vec<u64>>>,
@@ -21,7 +22,12 @@ impl Progress {
         self.store.store(position, Ordering::Release);
     }
 
-    /// The evaluator has taken everything up to here.
+    /// The evaluator has judged everything up to here, and what it decided is durable and told.
+    pub fn judged(&self, position: u64) {
+        self.judged.store(position, Ordering::Release);
+    }
+
+    /// The evaluator has taken everything up to here, durably. In quiet times this stands still from snapshot to snapshot.
     pub fn evaluated(&self, position: u64) {
         self.evaluator.store(position, Ordering::Release);
     }
@@ -67,7 +73,13 @@ impl Progress {
         self.store.load(Ordering::Acquire)
     }
 
-    /// How far the evaluator is.
+    /// How far the evaluator has judged: what says whether it keeps up.
+    #[must_use]
+    pub fn judged_position(&self) -> u64 {
+        self.judged.load(Ordering::Acquire)
+    }
+
+    /// How far the evaluator is, durably.
     #[must_use]
     pub fn evaluator_position(&self) -> u64 {
         self.evaluator.load(Ordering::Acquire)

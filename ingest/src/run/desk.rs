@@ -74,7 +74,7 @@ impl Sources for Desk {
             log: LogLive {
                 bytes,
                 position: Some(head),
-                evaluator_lag: Some(head.saturating_sub(parts.progress.evaluator_position())),
+                evaluator_lag: Some(head.saturating_sub(parts.progress.judged_position())),
                 store_lag: Some(head.saturating_sub(parts.progress.store_position())),
             },
             notices: parts.live.notices(),

@@ -42,7 +42,7 @@ async fn healthz(Given(parts): Given<Parts>) -> Response {
 async fn metrics(Given(parts): Given<Parts>) -> Response {
     let (metrics, progress) = (&parts.metrics, &parts.progress);
     metrics.store_position.set(gauge(progress.store_position()));
-    metrics.evaluator_position.set(gauge(progress.evaluator_position()));
+    metrics.evaluator_position.set(gauge(progress.judged_position()));
     metrics.store_trouble.set(gauge(parts.stats.trouble.load(Relaxed)));
     metrics.store_failures.set(gauge(parts.stats.failures.load(Relaxed)));
     metrics.store_samples.set(gauge(parts.stats.samples.load(Relaxed)));

@@ -29,7 +29,7 @@ struct Seen {
     broker_connected: bool,
     /// Newest record of the log.
     head: u64,
-    /// Up to where everything is evaluated.
+    /// Up to where everything is judged.
     evaluated: u64,
     evaluator_failing: bool,
     log_failing: bool,
@@ -98,7 +98,7 @@ fn seen(parts: &Parts) -> Seen {
     Seen {
         broker_connected: parts.metrics.broker_connected.get() == 1,
         head: parts.shared.tail.head(),
-        evaluated: parts.progress.evaluator_position(),
+        evaluated: parts.progress.judged_position(),
         evaluator_failing: parts.progress.is_evaluator_failing(),
         log_failing: parts.failing.load(Relaxed),
         store_trouble: parts.stats.trouble.load(Relaxed),

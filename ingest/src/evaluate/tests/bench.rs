@@ -23,7 +23,7 @@ use super::super::{
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
 use crate::log::record::{BlockMeta, CentreRecord, kind};
-use crate::log::{Follower, Lineage, Progress, Shared};
+use crate::log::{Follower, Lineage, LogRecord, Progress, RecordBody, Shared};
 use crate::state::State;
 
 pub(super) const BASE: i64 = 1_767_225_600_000;
@@ -151,10 +151,15 @@ impl Bench {
 
     /// A cursor as a start of the centre makes it.
     pub(super) fn cursor(&self) -> Cursor<CatalogueEngines> {
+        self.cursor_on(self.shared())
+    }
+
+    /// A cursor that hears of what is added to `shared`.
+    pub(super) fn cursor_on(&self, shared: Arc<Shared>) -> Cursor<CatalogueEngines> {
         let works = Works {
             state: self.state.clone(),
             runtime: self.runtime.handle().clone(),
-            log: Follower::new(self.log.reader().unwrap(), self.shared()),
+            log: Follower::new(self.log.reader().unwrap(), shared),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             board: Arc::clone(&self.board),
             progress: Arc::clone(&self.progress),
@@ -163,7 +168,7 @@ impl Bench {
         Cursor::start(works, Centre::new(engines(), Limits::default())).unwrap()
     }
 
-    fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::new(Shared::new(self.log.last_position(), self.lineage.clone(), 0))
     }
 
@@ -232,6 +237,18 @@ impl Bench {
 
     pub(super) fn tick(&mut self, second: i64) {
         self.append("", &CentreRecord::Tick, second);
+    }
+
+    /// A tick that a running cursor on `shared` hears of.
+    pub(super) fn tick_told(&mut self, shared: &Shared, second: i64) {
+        self.tick(second);
+        let tick = LogRecord {
+            position: self.log.last_position(),
+            received_at: BASE + second * 1_000,
+            gateway: String::new(),
+            body: RecordBody::Centre(CentreRecord::Tick),
+        };
+        shared.tail.push([Arc::new(tick)]);
     }
 
     pub(super) fn append(&mut self, gateway: &str, record: &CentreRecord, second: i64) {

@@ -1,5 +1,7 @@
 //! What the cursor makes of a log: alarms, journals and positions.
 
+use std::sync::Arc;
+
 use super::bench::{BASE, Bench, run};
 use crate::alarms::{Listing, OccurrenceFilter};
 use crate::log::record::CentreRecord;
@@ -89,6 +91,25 @@ fn the_log_keeps_what_a_restart_needs() {
     assert!(evictable > waiting && evictable < bench.log.last_position(), "{evictable}");
     assert_eq!(*bench.progress.kept(), [waiting]);
     assert_eq!(bench.progress.evaluator_position(), bench.log.last_position());
+}
+
+// Goal: whether the evaluator stands still must show within seconds, also while nothing happens. Method: ticks alone, with
+// no snapshot due: nothing is to be made durable, so the durable position stays, and what was judged does not.
+#[test]
+fn what_was_judged_moves_also_when_nothing_happens() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    let shared = bench.shared();
+    let mut cursor = bench.cursor_on(Arc::clone(&shared));
+    run(&mut cursor);
+    let durable = bench.progress.evaluator_position();
+    for second in 1..20 {
+        bench.tick_told(&shared, second);
+    }
+    run(&mut cursor);
+    assert_eq!(bench.progress.judged_position(), bench.log.last_position());
+    assert_eq!(bench.progress.evaluator_position(), durable);
 }
 
 // Goal: a gateway that falls silent is told once as itself, not by each of its devices; it clears when it is back.

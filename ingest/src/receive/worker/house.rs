@@ -163,7 +163,7 @@ impl Worker {
     fn count(&mut self, now: i64) {
         let (metrics, progress) = (&self.works.metrics, &self.works.progress);
         metrics.store_position.set(gauge(progress.store_position()));
-        metrics.evaluator_position.set(gauge(progress.evaluator_position()));
+        metrics.evaluator_position.set(gauge(progress.judged_position()));
         let heard = self.receiver.gateways().filter(|(_, g)| now - g.ack.heard_at < 60_000);
         metrics.gateways_heard.set(gauge(heard.count() as u64));
         metrics.quarantine_entries.set(gauge(self.works.quarantine.open_entries()));
