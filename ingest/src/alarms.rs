@@ -16,6 +16,7 @@ mod apply;
 pub mod machine;
 mod query;
 mod sign;
+mod standing;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod tests;
 pub use crate::state::entity::alarming::occurrence::Model as Occurrence;
 pub use apply::CHANNEL_DUTY;
 pub use query::{HistoryRow, Listing, OccurrenceFilter, PAGE_MAX, VerdictRow};
+pub use standing::ActiveAlarm;
 pub use sign::{AckError, COMMENT_CHARS_MAX, Signer};
 
 /// How a transition reaches people.

@@ -7,6 +7,7 @@
 
 mod emit;
 mod force;
+mod resume;
 mod signal;
 mod silence;
 mod snapshot;

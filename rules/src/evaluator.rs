@@ -19,6 +19,7 @@ mod lane;
 mod order;
 pub mod output;
 pub mod record;
+pub mod resume;
 mod spans;
 pub mod step;
 
@@ -30,13 +31,15 @@ use order::{Arrived, Next, Order};
 
 pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, UNSEEN_MAX};
 pub use order::{
-    EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, WAITING_BLOCKS_MAX, WAITING_BYTES_MAX,
+    EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, UNJOINED_BLOCKS_MAX, WAITING_BLOCKS_MAX,
+    WAITING_BYTES_MAX,
 };
 pub use output::{DutyEvent, Output, Page, Reason};
 pub use record::{
     BlockClock, BlockKey, BlockRecord, FactRecord, Record, Reread, RereadError, Row, SERIES_MAX,
     SeriesTable, Span,
 };
+pub use resume::{Past, PastBlock, StandingAlarm};
 pub use step::{Ms, Step, Turn, Verdict};
 
 /// How far the look ahead stays behind the gateway's present, ms: blocks that are on their way get this long.

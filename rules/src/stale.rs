@@ -69,6 +69,35 @@ impl GatewayMonitor {
         }
     }
 
+    /// Tells whether a monitor made this transition, whatever the rule was called.
+    pub fn makes(transition: &Transition) -> bool {
+        let inputs = &transition.evidence.inputs;
+        let is_gateway = |i: &Input| {
+            i.series.quantity.is_empty() && i.series.device == transition.scope.object
+        };
+        matches!(transition.evidence.test, Test::Silent { .. })
+            && inputs.len() == 1
+            && inputs.iter().all(is_gateway)
+    }
+
+    /// Takes these alarms as raised already, each with the transition that brought it to its level. Gives back those that
+    /// nobody watches (any more): nothing would ever clear them.
+    pub fn resume(&mut self, active: Vec<Transition>) -> Vec<Transition> {
+        let mut left = Vec::new();
+        for alarm in active {
+            let same = |w: &&mut Watch| w.rule == alarm.rule && w.scope == alarm.scope;
+            match self.watches.iter_mut().find(same) {
+                Some(watch) => {
+                    let level = watch.levels.iter().rposition(|(s, ..)| *s == alarm.level);
+                    watch.reached = level.map_or(watch.levels.len().min(1), |level| level + 1);
+                    watch.since = alarm.since;
+                }
+                None => left.push(alarm),
+            }
+        }
+        left
+    }
+
     /// Takes note of a block of a gateway received at `at`.
     pub fn received(&mut self, gateway: &str, at: Ms, out: &mut Vec<Transition>) {
         for watch in self.watches.iter_mut().filter(|w| w.scope.object == gateway) {

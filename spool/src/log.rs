@@ -22,12 +22,14 @@ use crate::file::{self, File, Shape};
 use crate::intervals::Intervals;
 
 mod evict;
+mod inspect;
 mod reader;
 mod rows;
 mod salvage;
 mod txn;
 
 pub use evict::Evicted;
+pub use inspect::Place;
 pub use reader::{Entry, LogReader, Record};
 pub use txn::{Committed, Txn};
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rules::evaluator::{
-    BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Progress, Reason, Record, Reread,
-    RereadError, SeriesTable, Span, Verdict as _,
+    BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Past, Progress, Reason, Record,
+    Reread, RereadError, SeriesTable, Span, StandingAlarm, Verdict as _,
 };
 use rules::{Catalogue, Fact, GatewayMonitor, Quality, RuleState, Transition};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::convert::Converter;
 use super::engines::Engines;
 use super::known::{Known, is_on, model_of, record};
+use super::snapshot::CENTRE;
+use crate::alarms::ActiveAlarm;
 use crate::log::record::{CentreRecord, Decided, GoneSpan};
 use crate::log::{DecodedBlock, Follower, Found, LogRecord, RecordBody};
 
@@ -167,6 +169,59 @@ impl<E: Engines> Centre<E> {
         self.gateways.insert(gateway.to_owned(), fed);
     }
 
+    /// Whether a gateway's evaluator knows of no epoch.
+    pub(super) fn is_without_chain(&self, gateway: &str) -> bool {
+        self.gateways.get(gateway).is_some_and(|fed| fed.evaluator.progress().next.is_none())
+    }
+
+    /// Begins at `position` with what is known of sites and facts, and with the silent gateways that duty staff know of.
+    /// Silence counts from `now`. Gives back the alarms about silence that nobody watches any more.
+    pub(super) fn rebuild_own(
+        &mut self,
+        position: u64,
+        known: Known,
+        active: Vec<Transition>,
+        now: i64,
+    ) -> Vec<Transition> {
+        let catalogue = self.engines.catalogue();
+        let mut monitor = GatewayMonitor::new(catalogue, &known.sites(), now);
+        let left = monitor.resume(active);
+        self.own = Own { position, known, monitor };
+        self.gateways.clear();
+        left.into_iter().filter(GatewayMonitor::makes).collect()
+    }
+
+    /// Begins a gateway's evaluator behind `past`, with those of the active alarms that are its own. Gives back those of
+    /// its sites that its rules do not have.
+    pub(super) fn rebuild(
+        &mut self,
+        gateway: &str,
+        past: &Past,
+        known: &Known,
+        active: &[ActiveAlarm],
+    ) -> Vec<Transition> {
+        let models = known.sites_of(gateway, u64::MAX);
+        let sites: BTreeSet<String> = models.iter().map(|model| model.site.clone()).collect();
+        let mut engine = self.engines.engine(gateway, &models);
+        let judged = |alarm: &&ActiveAlarm| !GatewayMonitor::makes(&alarm.transition);
+        let active: Vec<&ActiveAlarm> = active.iter().filter(judged).collect();
+        let all = active.iter().map(|alarm| alarm.transition.clone()).collect();
+        let left = self.engines.resume(&mut engine, all, past.segment);
+        let standing = active
+            .into_iter()
+            .filter(|alarm| !left.contains(&alarm.transition))
+            .map(|alarm| StandingAlarm {
+                transition: alarm.transition.clone(),
+                is_paged: alarm.is_paged,
+            })
+            .collect();
+        let facts = known.facts_of(&sites, u64::MAX);
+        let evaluator = Evaluator::resumed(engine, self.limits, past, standing, facts);
+        let fed = Fed { evaluator, sites, converter: Converter::default() };
+        self.gateways.insert(gateway.to_owned(), fed);
+        left
+    }
+
     fn take_block(
         &mut self,
         record: &LogRecord,
@@ -288,7 +343,8 @@ impl<E: Engines> Centre<E> {
 /// Silence of a gateway is told at once: it is judged on the centre's time, so nothing of it is history.
 fn told(transition: Transition, now: i64) -> Said {
     let page = if transition.turn().pages() { Page::Page } else { Page::Silent(Reason::Eased) };
-    let gateway = transition.scope.object.clone();
+    // The gateway may never have sent anything: it has no evaluator whose position this could move.
+    let gateway = CENTRE.to_owned();
     let event = DutyEvent::Turn { sample_at: transition.t, transition, page, decided_at: now };
     Said { gateway, output: Output::Duty(event) }
 }

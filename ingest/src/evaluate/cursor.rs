@@ -23,6 +23,8 @@ use crate::clock::Clock;
 use crate::log::{Batch, FollowError, Follower, Progress};
 use crate::state::{Position, Snapshot, State, StateError};
 
+mod restore;
+
 /// Time between two snapshots of a gateway's evaluator, ms.
 pub const SNAPSHOT_INTERVAL_MS: i64 = 30_000;
 /// Time between two showings of the rule states, ms.
@@ -111,7 +113,8 @@ impl fmt::Debug for Works {
 }
 
 impl<E: Engines> Cursor<E> {
-    /// Loads the newest snapshots that belong to this log and goes on from the oldest of them.
+    /// Loads the newest snapshots that belong to this log and goes on from the oldest of them; an evaluator without a
+    /// usable one is rebuilt, see the module `restore`.
     ///
     /// # Errors
     /// When log or state database cannot be read.
@@ -202,56 +205,6 @@ impl<E: Engines> Cursor<E> {
     #[must_use]
     pub fn centre(&self) -> &Centre<E> {
         &self.centre
-    }
-
-    fn restore(&mut self) -> Result<(), CursorError> {
-        let names = self.ask(|state| async move { state.evaluators().await })?;
-        let mut from = u64::MAX;
-        let known = self.usable(CENTRE)?;
-        match known.filter(|snapshot| self.centre.restore_own(snapshot)) {
-            Some(snapshot) => from = from.min(snapshot.at.position),
-            None => from = 0,
-        }
-        for name in names.iter().filter(|name| name.as_str() != CENTRE) {
-            match self.usable(name)? {
-                Some(snapshot) if from > 0 && self.centre.restore_gateway(name, &snapshot) => {
-                    from = from.min(snapshot.at.position);
-                }
-                _ => from = 0,
-            }
-        }
-        if from == 0 {
-            self.centre.forget();
-            self.taken.clear();
-        }
-        self.position = if from == u64::MAX { 0 } else { from };
-        self.applied = self.position;
-        self.progress.evaluated(self.position);
-        self.hold();
-        Ok(())
-    }
-
-    /// The newest snapshot of an evaluator that means a place of this log. Where a newer one does not, the log was
-    /// restored from a backup, and the verdict journal goes back with it.
-    fn usable(&mut self, name: &str) -> Result<Option<Snapshot>, CursorError> {
-        let wanted = name.to_owned();
-        let found = self.ask(|state| async move { state.snapshots(&wanted).await })?;
-        let newest = found.first().map(|snapshot| snapshot.at);
-        let lineage = &self.log.shared().lineage;
-        let is_shared = |at: Position| {
-            let at = crate::store::Position { log_id: at.log_id, position: at.position };
-            lineage.resolve(at) == at.position
-        };
-        let mut shared = found.into_iter().filter(|snapshot| is_shared(snapshot.at));
-        let Some(snapshot) = shared.next() else { return Ok(None) };
-        let second = shared.next().map(|snapshot| snapshot.at.position);
-        if newest != Some(snapshot.at) && name != CENTRE {
-            let (gateway, to) = (name.to_owned(), snapshot.clone());
-            self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
-        }
-        let taken = self.taken.entry(name.to_owned()).or_default();
-        taken.positions = second.into_iter().chain([snapshot.at.position]).collect();
-        Ok(Some(snapshot))
     }
 
     fn take(&mut self, batch: Batch) {

@@ -110,6 +110,12 @@ impl Follower {
         &self.shared
     }
 
+    /// The log itself, for what a cursor must know of it at a start.
+    #[must_use]
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
     /// The records after `after`; waits up to `wait` for the first. An empty batch with `up_to == after` means none came.
     ///
     /// # Errors

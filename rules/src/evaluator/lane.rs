@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::record::{BlockRecord, SeriesTable};
+use super::resume::StandingAlarm;
 use super::step::{Ms, Step, Verdict};
 
 /// Facts that may lie ahead of a lane; beyond it the earliest takes effect at once.
@@ -73,6 +74,15 @@ impl<S: Step> Lane<S> {
         }
     }
 
+    /// A lane that has seen nothing, with an engine that holds `standing` as active in time segment `segment`.
+    pub(super) fn resumed(mut self, standing: &[StandingAlarm<S::Transition>], segment: u32) -> Self {
+        self.segment = segment;
+        for StandingAlarm { transition, .. } in standing {
+            self.standing.insert(transition.condition(), transition.clone());
+        }
+        self
+    }
+
     /// Takes a block whose times are `shift` off. `broken`: blocks before it are missing.
     pub(super) fn take(
         &mut self,
@@ -88,6 +98,11 @@ impl<S: Step> Lane<S> {
         let closed_at = block.clock.closed_at + shift;
         let first = order.first().map_or(closed_at, |row| block.rows[*row as usize].t + shift);
         self.enter(block, first, broken);
+        if broken && self.now.is_none() {
+            // An engine that begins in the middle: that nothing was heard before `first` proves nothing.
+            self.facts_until(first, out);
+            self.engine.hole(first);
+        }
         let mut sample_at = None;
         for row in order {
             let row = &block.rows[row as usize];

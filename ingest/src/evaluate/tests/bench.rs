@@ -8,6 +8,9 @@ use rules::evaluator::Limits;
 use rules::fact::{Fact, FactBody};
 use rules::site::{Device, Point};
 use rules::{Catalogue, SiteModel, Text};
+use sea_orm::sea_query::Expr;
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::{EntityTrait};
 use spool::{Log, LogOptions, NewRecord};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -24,7 +27,10 @@ use crate::alarms::AlarmChange;
 use crate::clock::Clock;
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{Follower, Lineage, Progress, Shared};
-use crate::state::State;
+use crate::receive::gateway::{Kept, key_of};
+use crate::state::entity::progress::snapshot;
+use crate::state::entity::registry::fact;
+use crate::state::{State, to_body};
 
 pub(super) const BASE: i64 = 1_767_225_600_000;
 pub(super) const GATEWAY: &str = "gw-1";
@@ -60,25 +66,30 @@ pub(super) struct Bench {
     changes: Arc<Mutex<Vec<AlarmChange>>>,
     manifest: Manifest,
     starts: u64,
+    kept: Kept,
     backup: Option<(PathBuf, Lineage)>,
     folder: TempDir,
 }
 
 /// A plant with one gas detector.
 pub(super) fn plant() -> SiteModel {
-    let points = vec![Point { quantity: "gas_lel".to_owned(), period_ms: 1_000 }];
-    let device = Device {
-        id: "gas-1".to_owned(),
+    plant_of(&[("gas-1", GATEWAY)])
+}
+
+/// A plant with these gas detectors, each on its gateway.
+pub(super) fn plant_of(detectors: &[(&str, &str)]) -> SiteModel {
+    let device = |(id, gateway): &(&str, &str)| Device {
+        id: (*id).to_owned(),
         role: "gas_detector".to_owned(),
-        gateway: GATEWAY.to_owned(),
-        points,
+        gateway: (*gateway).to_owned(),
+        points: vec![Point { quantity: "gas_lel".to_owned(), period_ms: 1_000 }],
         ..Device::default()
     };
     SiteModel {
         site: "s1".to_owned(),
         name: Text::same("one"),
         utc_offset_min: 480,
-        devices: vec![device],
+        devices: detectors.iter().map(device).collect(),
         ..SiteModel::default()
     }
 }
@@ -119,6 +130,7 @@ impl Bench {
             changes: Arc::default(),
             manifest,
             starts: 0,
+            kept: Kept::default(),
             backup: None,
             folder,
         };
@@ -204,11 +216,77 @@ impl Bench {
             withdrawn: false,
             body,
         };
+        self.record(&fact);
         self.append("", &CentreRecord::Fact(Box::new(fact)), 0);
+    }
+
+    /// The state database holds a fact before the log does.
+    fn record(&self, fact: &Fact) {
+        let row = fact::ActiveModel {
+            revision: Set(fact.revision.cast_signed()),
+            id: Set(fact.id.clone()),
+            kind: Set("site".to_owned()),
+            site: Set(None),
+            valid_from: Set(fact.valid_from),
+            valid_to: Set(fact.valid_to),
+            recorded_at: Set(fact.recorded_at),
+            recorded_by: Set("bench".to_owned()),
+            body: Set(to_body(fact)),
+            log_id: NotSet,
+            log_position: NotSet,
+        };
+        self.runtime.block_on(async {
+            let tx = self.state.begin().await.unwrap();
+            fact::Entity::insert(row).exec_without_returning(&tx).await.unwrap();
+            tx.commit().await.unwrap();
+        });
     }
 
     pub(super) fn chain(&mut self, epoch: u64, last: u64) {
         self.append(GATEWAY, &CentreRecord::Chain { epoch, after: None, last }, 0);
+    }
+
+    /// Joins an epoch as the receiver does: what it keeps of the chain lies in the log too.
+    pub(super) fn joined(&mut self, epoch: u64) {
+        let mut txn = self.log.begin();
+        self.kept.chain.note_link(GATEWAY, epoch, None);
+        for record in self.kept.chain.place(&txn, GATEWAY) {
+            txn.append(&record.encode().as_new(GATEWAY, BASE));
+        }
+        txn.put(&key_of(GATEWAY), Some(&self.kept.encode()));
+        txn.commit().unwrap();
+    }
+
+    /// Evicts what nobody needs, as the receiver does when the store keeps up.
+    pub(super) fn evict(&mut self) {
+        self.progress.stored(u64::MAX);
+        let mut keep = self.progress.kept().to_vec();
+        keep.extend(self.lineage.positions());
+        keep.sort_unstable();
+        keep.dedup();
+        while self.log.evict(self.progress.evictable(), &keep).unwrap().more {}
+        assert!(!self.log.reader().unwrap().is_whole().unwrap(), "nothing was evicted");
+    }
+
+    /// Makes every snapshot one of another version of the engine.
+    pub(super) fn age_snapshots(&self) {
+        let aged = self.runtime.block_on(async {
+            let tx = self.state.begin().await.unwrap();
+            let aged = snapshot::Entity::update_many()
+                .col_expr(snapshot::Column::EngineVersion, Expr::value(1))
+                .exec(&tx)
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+            aged.rows_affected
+        });
+        assert!(aged > 0);
+    }
+
+    /// Pages so far.
+    pub(super) fn pages(&self) -> Vec<String> {
+        let paged = self.changes().into_iter().filter(|change| change.pages);
+        paged.map(|change| format!("{} {}", change.occurrence.rule, change.occurrence.scope)).collect()
     }
 
     pub(super) fn tick(&mut self, second: i64) {
