@@ -130,6 +130,12 @@ impl Writer {
         let offset = block.block.clock.boot_offset.or(decided.offset);
         if let (false, Some(offset)) = (decided.releases.is_empty(), offset) {
             let held = self.follower.blocks_at(&decided.releases).map_err(WriteError::Log)?;
+            let absent = decided.releases.len().saturating_sub(held.len());
+            if absent > 0 {
+                tracing::error!(gateway = %block.gateway, absent, released_by = block.position,
+                    "blocks of a clock that was set late are no longer in the log and cannot be stored");
+                self.progress.lose(absent as u64);
+            }
             out.extend(held.iter().map(|b| Arc::new(b.timed_by(offset))));
         }
         match decided.offset {

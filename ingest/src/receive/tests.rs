@@ -305,6 +305,27 @@ fn blocks_of_an_unset_clock_are_released_by_the_record_that_knows_the_offset() {
     assert!(centre.receiver.lost_in_time(&centre.log).is_empty());
 }
 
+// Goal: a store that lags still finds what a record released: its row outlives restarts until the store has that record.
+#[test]
+fn released_blocks_stay_until_the_store_has_the_record_that_released_them() {
+    let mut centre = Centre::new();
+    centre.block(&unset(1, 1, 100), NOW);
+    let known = Clock { boot: Boot(7), boot_offset: Some(NOW), mono_ms: 300, ..clock(NOW + 300) };
+    centre.block(&Block { clock: known, ..block(1, 2) }, NOW);
+    centre.restart(2);
+    let released = |centre: &Centre| {
+        let state = centre.receiver.gateway(&name("g1")).unwrap();
+        (state.held.len(), state.released.values().map(|h| h.released_by).collect::<Vec<_>>())
+    };
+    let by = centre.log.records.last().unwrap().position;
+    assert_eq!(released(&centre), (0, vec![by]));
+    centre.receiver.forget_released(&mut centre.log, by - 1, 10);
+    assert_eq!(released(&centre).1, [by], "the store is not there yet");
+    centre.receiver.forget_released(&mut centre.log, by, 10);
+    centre.restart(3);
+    assert_eq!(released(&centre), (0, vec![]));
+}
+
 #[test]
 fn blocks_whose_offset_can_never_come_are_given_up() {
     let mut centre = Centre::new();

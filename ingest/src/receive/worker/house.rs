@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use spool::Entry;
 
 use super::super::gateway::Hole;
-use super::super::{Effects, Quarantined};
+use super::super::{Effects, GatewayState, Quarantined};
 use super::{Failed, Worker, finish};
 use crate::metrics::gauge;
 
@@ -15,6 +15,8 @@ const HOUSE_MS: i64 = 5_000;
 const EVICTIONS_MAX: usize = 16;
 /// Held blocks given up in one round.
 const LOST_MAX: usize = 64;
+/// Released blocks let go in one round.
+const RELEASED_MAX: usize = 8_192;
 
 impl Worker {
     pub(super) fn keep_house(&mut self) -> Result<(), spool::Error> {
@@ -26,6 +28,7 @@ impl Worker {
         let kept = self
             .close_holes(now)
             .and_then(|()| self.lose_in_time(now))
+            .and_then(|()| self.forget_released(now))
             .and_then(|()| self.discard());
         if let Err(failed) = kept {
             self.failed(failed)?;
@@ -97,6 +100,19 @@ impl Worker {
         Ok(())
     }
 
+    /// Lets go of blocks of a clock that was set late, once the store has them.
+    fn forget_released(&mut self, now: i64) -> Result<(), Failed> {
+        let stored = self.works.progress.store_position();
+        if self.receiver.gateways().all(|(_, g)| g.released.is_empty()) {
+            return Ok(());
+        }
+        let mut txn = self.works.log.begin();
+        self.receiver.forget_released(&mut txn, stored, RELEASED_MAX);
+        finish(&mut self.receiver, &self.works.quarantine, txn)?;
+        self.end(now);
+        Ok(())
+    }
+
     /// Takes records out that a follower could not read, so that their gateway sends them again.
     fn discard(&mut self) -> Result<(), Failed> {
         let damaged = self.works.shared.take_damaged();
@@ -122,7 +138,8 @@ impl Worker {
     /// Evicts what is stored, settled, not held for its clock, and older than the second-newest snapshot.
     fn evict(&mut self) -> Result<(), spool::Error> {
         let mut keep: Vec<u64> = self.works.progress.kept().to_vec();
-        keep.extend(self.receiver.gateways().flat_map(|(_, g)| g.held.keys().copied()));
+        let held = |g: &GatewayState| g.held.keys().chain(g.released.keys()).copied().collect::<Vec<_>>();
+        keep.extend(self.receiver.gateways().flat_map(|(_, g)| held(g)));
         // Starts say which positions two logs share; without them every snapshot and cursor would be void.
         keep.extend(self.works.shared.lineage.positions());
         keep.sort_unstable();
@@ -155,6 +172,9 @@ impl Worker {
         live.standing("clock_distrusted", distrusted, now, || {
             "most gateways say that the centre's clock is behind; check NTP on this machine"
                 .to_owned()
+        });
+        live.standing("released_lost", progress.lost() > 0, now, || {
+            format!("{} block(s) of a clock that was set late were no longer in the log when the store came to them", progress.lost())
         });
         live.standing("log_crowded", self.crowded, now, || {
             "the durable log is at 80 % or beyond: backfill waits at the gateways; see store and evaluator lag".to_owned()
