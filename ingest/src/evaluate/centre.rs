@@ -151,6 +151,12 @@ impl<E: Engines> Centre<E> {
         self.gateways.values().flat_map(|fed| fed.evaluator.needed())
     }
 
+    /// Those of one gateway.
+    pub(super) fn needed_by(&self, gateway: &str) -> Vec<u64> {
+        let fed = self.gateways.get(gateway);
+        fed.map(|fed| fed.evaluator.needed().collect()).unwrap_or_default()
+    }
+
     /// Begins again before the first record.
     pub(super) fn forget(&mut self) {
         self.own = Own::new(self.engines.catalogue());

@@ -60,8 +60,18 @@ pub enum CursorError {
 #[derive(Debug, Default)]
 struct Taken {
     due_at: i64,
-    /// Positions of the durable ones, oldest first, at most two.
-    positions: VecDeque<u64>,
+    /// The durable ones, oldest first, at most two.
+    durable: VecDeque<Durable>,
+    /// What the one that is being written still waits for.
+    waiting: Vec<u64>,
+}
+
+/// A durable snapshot.
+#[derive(Debug, Default)]
+struct Durable {
+    position: u64,
+    /// Positions of blocks that wait in it: a start that goes on from it reads them again.
+    waiting: Vec<u64>,
 }
 
 /// See the module.
@@ -271,6 +281,7 @@ impl<E: Engines> Cursor<E> {
                 gateway => self.centre.snapshot(gateway, log_id),
             };
             taken.due_at = now.saturating_add(SNAPSHOT_INTERVAL_MS);
+            taken.waiting = self.centre.needed_by(&name);
             due.extend(snapshot.map(|snapshot| (name, snapshot)));
         }
         due
@@ -286,9 +297,10 @@ impl<E: Engines> Cursor<E> {
             self.applied = self.applied.max(batch.position.position);
             if let Some(snapshot) = batch.snapshot {
                 let taken = self.taken.entry(batch.evaluator).or_default();
-                taken.positions.push_back(snapshot.at.position);
-                if taken.positions.len() > 2 {
-                    taken.positions.pop_front();
+                let waiting = std::mem::take(&mut taken.waiting);
+                taken.durable.push_back(Durable { position: snapshot.at.position, waiting });
+                if taken.durable.len() > 2 {
+                    taken.durable.pop_front();
                 }
             }
         }
@@ -300,15 +312,19 @@ impl<E: Engines> Cursor<E> {
         Ok(())
     }
 
-    /// Says what the log must keep: everything since the second-newest snapshots, and blocks that still wait.
+    /// Says what the log must keep: everything since the second-newest snapshots, and blocks that wait in any of them or
+    /// still wait now.
     fn hold(&self) {
-        let second = |taken: &Taken| match taken.positions.len() {
-            2 => taken.positions[0],
+        let second = |taken: &Taken| match taken.durable.len() {
+            2 => taken.durable[0].position,
             _ => 0,
         };
         let after = self.taken.values().map(second).min().unwrap_or(0);
         self.progress.snapshot(after);
-        self.progress.keep(self.centre.needed().filter(|position| *position <= after).collect());
+        let durable = self.taken.values().flat_map(|taken| &taken.durable);
+        let waiting = durable.flat_map(|durable| durable.waiting.iter().copied());
+        let needed = self.centre.needed().chain(waiting);
+        self.progress.keep(needed.filter(|position| *position <= after).collect());
     }
 
     /// A position of the present start of the centre.

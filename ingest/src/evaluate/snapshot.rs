@@ -61,6 +61,12 @@ impl<E: Engines> Centre<E> {
         true
     }
 
+    /// Positions of the blocks that wait in a snapshot of a gateway; none where it cannot be used.
+    pub(super) fn waiting_in(&self, snapshot: &Snapshot) -> Vec<u64> {
+        let evaluator = self.read::<Evaluator<E::Engine>>(snapshot);
+        evaluator.map(|evaluator| evaluator.needed().collect()).unwrap_or_default()
+    }
+
     fn read<T: DeserializeOwned>(&self, snapshot: &Snapshot) -> Option<T> {
         if snapshot.engine_version != self.version() {
             return None;

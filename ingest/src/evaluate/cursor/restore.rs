@@ -12,7 +12,7 @@ use rules::{Text, Transition, TransitionKind};
 use super::super::known::Known;
 use super::super::past::{self, Declared};
 use super::super::snapshot::CENTRE;
-use super::{Cursor, CursorError, Engines};
+use super::{Cursor, CursorError, Durable, Engines};
 use crate::alarms::ActiveAlarm;
 use crate::evaluate::Said;
 use crate::log::record::{CentreRecord, kind};
@@ -94,13 +94,17 @@ impl<E: Engines> Cursor<E> {
         let is_shared = |at: Position| resolve(lineage, at) == at.position;
         let mut shared = found.into_iter().filter(|snapshot| is_shared(snapshot.at));
         let Some(snapshot) = shared.next() else { return Ok(Kept::Foreign) };
-        let second = shared.next().map(|snapshot| snapshot.at.position);
+        let second = shared.next();
         if newest != snapshot.at && name != CENTRE {
             let (gateway, to) = (name.to_owned(), snapshot.clone());
             self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
         }
-        let taken = self.taken.entry(name.to_owned()).or_default();
-        taken.positions = second.into_iter().chain([snapshot.at.position]).collect();
+        let durable = second.iter().chain([&snapshot]).map(|snapshot| Durable {
+            position: snapshot.at.position,
+            waiting: if name == CENTRE { Vec::new() } else { self.centre.waiting_in(snapshot) },
+        });
+        let durable = durable.collect();
+        self.taken.entry(name.to_owned()).or_default().durable = durable;
         Ok(Kept::Here(snapshot))
     }
 

@@ -90,6 +90,31 @@ fn the_log_keeps_what_a_restart_needs() {
     assert_eq!(bench.progress.evaluator_position(), bench.log.last_position());
 }
 
+// Goal: a start may go on from the second-newest snapshot and read again what waited there. Method: a hole that is open
+// in both durable snapshots closes.
+#[test]
+fn the_log_keeps_what_a_durable_snapshot_waits_for() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    bench.block(7, 2, 3.0, 2);
+    let waiting = bench.log.last_position();
+    for second in 3..6 {
+        bench.tick(second);
+        bench.set_clock(second);
+        run(&mut bench.cursor());
+    }
+    assert_eq!(*bench.progress.kept(), [waiting]);
+    bench.block(7, 1, 3.0, 6);
+    bench.set_clock(6);
+    run(&mut bench.cursor());
+    assert_eq!(*bench.progress.kept(), [waiting], "the older snapshot still waits for it");
+    bench.tick(7);
+    bench.set_clock(7);
+    run(&mut bench.cursor());
+    assert!(bench.progress.kept().is_empty());
+}
+
 // Goal: a gateway that falls silent is told once as itself, not by each of its devices; it clears when it is back.
 #[test]
 fn a_silent_gateway_is_told_as_itself() {
