@@ -91,8 +91,36 @@ pub struct GatewayState {
     pub need: BTreeSet<ManifestKey>,
     /// What its newest block of a synced clock said: ahead of the centre or not, and when.
     pub clock: Option<(bool, i64)>,
+    /// Since when its newest blocks are closed long before they arrive, although they were sent at once.
+    pub behind: Option<Behind>,
+    /// When people were last told of its clock and of its full quarantine, ms UTC.
+    pub told: Told,
     /// What is due to be acked.
     pub ack: AckDue,
+}
+
+/// A clock that stands behind the centre's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// The centre's time of the first such block, ms UTC.
+    pub since: i64,
+    /// How far behind it was then, ms.
+    pub lag: i64,
+    /// How far behind the newest is, ms.
+    pub now: i64,
+    /// The centre's time of the newest such block, ms UTC.
+    pub at: i64,
+}
+
+/// When people were last told, ms UTC; `None` = not since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Of a clock that is ahead.
+    pub ahead: Option<i64>,
+    /// Of a clock that is behind.
+    pub behind: Option<i64>,
+    /// Of a full quarantine.
+    pub full: Option<i64>,
 }
 
 /// When and what to ack.

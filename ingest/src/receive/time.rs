@@ -30,6 +30,16 @@ impl Receiver {
         words.len() >= JURY_MIN && ahead * 2 > words.len()
     }
 
+    /// Whether the one or two gateways with a synced clock all say that the centre's own is behind: too few to believe
+    /// them, enough to tell.
+    #[must_use]
+    pub fn doubts_own_clock(&self, now: i64) -> bool {
+        let words = self.gateways.values().filter_map(|g| g.clock);
+        let fresh: Vec<bool> =
+            words.filter(|(_, at)| now - at <= CLOCK_WORD_MS).map(|(ahead, _)| ahead).collect();
+        (1..JURY_MIN).contains(&fresh.len()) && fresh.iter().all(|ahead| *ahead)
+    }
+
     /// Decides what is ahead in a block, and notes what its clock says of the centre's.
     pub(super) fn judge_time(
         &mut self,

@@ -68,7 +68,8 @@ impl Worker {
     /// Sets aside held blocks whose boot's offset can no longer come.
     fn lose_in_time(&mut self, now: i64) -> Result<(), Failed> {
         let lost = self.receiver.lost_in_time(&self.works.log.begin());
-        for (gateway, mut positions) in lost {
+        let full = self.works.quarantine.full();
+        for (gateway, mut positions) in lost.into_iter().filter(|(gateway, _)| !full.contains(gateway)) {
             positions.truncate(LOST_MAX);
             let reader = self.works.log.reader().map_err(Failed::Log)?;
             let entries = reader.at(&positions).map_err(Failed::Log)?;
@@ -172,6 +173,12 @@ impl Worker {
         live.standing("clock_distrusted", distrusted, now, || {
             "most gateways say that the centre's clock is behind; check NTP on this machine"
                 .to_owned()
+        });
+        live.standing("clock_doubted", self.receiver.doubts_own_clock(now), now, || {
+            "every gateway with a synced clock is ahead of the centre, but they are too few to decide whose clock is wrong: their samples are in quarantine; check NTP on both sides".to_owned()
+        });
+        live.standing("clock_runs_ahead", self.receiver.runs_ahead(now), now, || {
+            "most gateways are more than 15 min behind the centre: what they report counts as history and pages nobody; check NTP on this machine".to_owned()
         });
         live.standing("released_lost", progress.lost() > 0, now, || {
             format!("{} block(s) of a clock that was set late were no longer in the log when the store came to them", progress.lost())
