@@ -135,6 +135,13 @@ impl<S: Step> Evaluator<S> {
             Record::Start { at } => {
                 self.started_at = at;
                 self.now = at;
+                // A clock that was set back meanwhile: nothing was received after now.
+                self.each_lane(|lane| lane.move_heard(|heard| heard.min(at)));
+            }
+            Record::Stepped { at, by } => {
+                self.started_at = self.started_at.saturating_add(by);
+                self.now = at;
+                self.each_lane(|lane| lane.move_heard(|heard| heard.saturating_add(by)));
             }
             Record::Tick { at } => self.tick(at, out),
         }
@@ -184,6 +191,11 @@ impl<S: Step> Evaluator<S> {
     /// Positions of log records that it still needs.
     pub fn needed(&self) -> impl Iterator<Item = u64> + '_ {
         self.order.positions()
+    }
+
+    fn each_lane(&mut self, change: impl Fn(&mut Lane<S>)) {
+        let lanes = [Some(&mut self.settled), self.fork.as_mut(), self.ahead.as_mut()];
+        lanes.into_iter().flatten().for_each(change);
     }
 
     fn live_lane(&self) -> &Lane<S> {

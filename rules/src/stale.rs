@@ -109,9 +109,21 @@ impl GatewayMonitor {
         }
     }
 
-    /// Takes note of a start of the centre: silence counts from here at the earliest.
+    /// Takes note of a start of the centre: silence counts from here at the earliest, also where the clock was set back
+    /// meanwhile.
     pub fn started(&mut self, at: Ms) {
-        self.start = self.start.max(at);
+        self.start = at;
+        for watch in &mut self.watches {
+            watch.received = watch.received.map(|received| received.min(at));
+        }
+    }
+
+    /// The centre's clock was set by so many ms while it ran: as much silence has passed as before.
+    pub fn stepped(&mut self, by: Ms) {
+        self.start = self.start.saturating_add(by);
+        for watch in &mut self.watches {
+            watch.received = watch.received.map(|received| received.saturating_add(by));
+        }
     }
 
     /// Judges silence at the centre's time `now`. A transition is dated when the limit was passed.

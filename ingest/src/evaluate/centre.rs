@@ -130,6 +130,13 @@ impl<E: Engines> Centre<E> {
                 }
                 self.feed_all(position, log, out, || Record::Start { at });
             }
+            CentreRecord::Step { by } => {
+                let by = *by;
+                if is_new {
+                    self.own.monitor.stepped(by);
+                }
+                self.feed_all(position, log, out, || Record::Stepped { at, by });
+            }
             CentreRecord::Presence { .. } => {}
         }
     }

@@ -59,6 +59,7 @@ pub enum CursorError {
 /// Where snapshots of one evaluator lie.
 #[derive(Debug, Default)]
 struct Taken {
+    /// Monotonic, ms.
     due_at: i64,
     /// The durable ones, oldest first, at most two.
     durable: VecDeque<Durable>,
@@ -232,7 +233,7 @@ impl<E: Engines> Cursor<E> {
     }
 
     fn collect(&mut self) {
-        let now = self.clock.now_ms();
+        let now = self.clock.mono_ms();
         self.collect_until(now);
     }
 
@@ -334,7 +335,7 @@ impl<E: Engines> Cursor<E> {
     }
 
     fn show(&mut self) {
-        let now = self.clock.now_ms();
+        let now = self.clock.mono_ms();
         if now.saturating_sub(self.shown_at) < SHOW_INTERVAL_MS {
             return;
         }

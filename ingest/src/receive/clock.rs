@@ -10,6 +10,7 @@ use super::block::Arrival;
 use super::gateway::Behind;
 use super::port::LogPort;
 use super::{Notice, Receiver};
+use crate::log::record::CentreRecord;
 
 /// A newest block closed so long before it arrived, although it was sent at once, is of a clock that is behind, ms.
 const BEHIND_MS: i64 = 60_000;
@@ -67,6 +68,21 @@ impl Receiver {
                     lag / 1_000
                 ),
             });
+        }
+    }
+
+    /// The centre's clock was set, `by` ms, to `at`: logs it, so that nobody takes the step for silence, and forgets what
+    /// clocks said before.
+    pub fn clock_stepped(&mut self, port: &mut impl LogPort, by: i64, at: i64) {
+        self.log_centre(port, CentreRecord::Step { by }, at);
+        for (_, state) in self.gateways_mut() {
+            (state.behind, state.clock) = (None, None);
+        }
+        let holes = self.gateways.iter().filter(|(_, state)| state.kept.hole.is_some());
+        for name in holes.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            if let Some(hole) = &mut self.touch(&name).kept.hole {
+                hole.since = hole.since.saturating_add(by);
+            }
         }
     }
 

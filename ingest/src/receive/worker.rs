@@ -46,6 +46,8 @@ const GATHER_MESSAGES: usize = 64;
 const IDLE: Duration = Duration::from_millis(200);
 /// Time between two ticks, ms.
 const TICK_MS: i64 = 1_000;
+/// The clock was set where it differs by more than this from what passed since the last look, ms.
+const STEP_MS: i64 = 5_000;
 
 /// Something for the receiver.
 #[derive(Debug)]
@@ -132,6 +134,8 @@ pub struct Worker {
     ring: KeyRing,
     ticked_at: i64,
     housed_at: i64,
+    /// Wall time minus monotonic time at the last look, ms.
+    offset: i64,
     crowded: bool,
 }
 
@@ -167,7 +171,8 @@ impl Worker {
     #[must_use]
     pub fn new(works: Works, receiver: Receiver) -> Self {
         let ring = KeyRing::of(&works.registrar.current());
-        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, crowded: false }
+        let offset = offset(&*works.clock);
+        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, offset, crowded: false }
     }
 
     /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.
@@ -204,13 +209,20 @@ impl Worker {
     fn commit(&mut self, group: Group) -> Result<(), spool::Error> {
         let now = self.works.clock.now_ms();
         let tick = now - self.ticked_at >= TICK_MS || now < self.ticked_at;
-        if group.messages.is_empty() && group.facts.is_empty() && !tick {
+        let offset = offset(&*self.works.clock);
+        let by = offset.saturating_sub(self.offset);
+        let step = (by.abs() > STEP_MS).then_some(by);
+        if group.messages.is_empty() && group.facts.is_empty() && !tick && step.is_none() {
             self.works.acker.ack(&group.tickets);
             return Ok(());
         }
         self.receiver.set_quarantine_full(self.works.quarantine.full());
-        match self.transact(&group, tick, now) {
+        match self.transact(&group, tick, step, now) {
             Ok(logged) => {
+                if let Some(by) = step {
+                    tracing::warn!(by_ms = by, "the centre's clock was set");
+                }
+                self.offset = offset;
                 self.ticked_at = if tick { now } else { self.ticked_at };
                 self.works.metrics.commits.inc();
                 let effects = self.receiver.committed();
@@ -230,7 +242,13 @@ impl Worker {
         Ok(())
     }
 
-    fn transact(&mut self, group: &Group, tick: bool, now: i64) -> Result<Vec<u64>, Failed> {
+    fn transact(
+        &mut self,
+        group: &Group,
+        tick: bool,
+        step: Option<i64>,
+        now: i64,
+    ) -> Result<Vec<u64>, Failed> {
         let works = &mut self.works;
         let (used, bound) = works.log.size().map_err(Failed::Log)?;
         let room = Room { used, bound, gateway_quota: works.gateway_quota };
@@ -238,6 +256,9 @@ impl Worker {
         works.metrics.log_bytes.set(gauge(used));
         works.metrics.log_bytes_max.set(gauge(bound));
         let mut txn = works.log.begin();
+        if let Some(by) = step {
+            self.receiver.clock_stepped(&mut txn, by, now);
+        }
         for message in &group.messages {
             let inbound =
                 Inbound { gateway: &message.topic.gateway, frame: &message.payload, at: now };
@@ -316,6 +337,10 @@ impl Worker {
             }
         }
     }
+}
+
+fn offset(clock: &dyn Clock) -> i64 {
+    clock.now_ms().saturating_sub(clock.mono_ms())
 }
 
 /// Takes what is there already, and waits a little for more while the group is small.

@@ -173,6 +173,13 @@ impl<S: Step> Lane<S> {
         self.note(&out[from..]);
     }
 
+    /// Moves the time at which the newest block was received: the centre's clock was set.
+    pub(super) fn move_heard(&mut self, moved: impl Fn(Ms) -> Ms) {
+        if let Some(head) = &mut self.head {
+            head.received_at = moved(head.received_at);
+        }
+    }
+
     /// Where the lane is in time.
     pub(super) fn reached(&self) -> (u32, Ms) {
         (self.segment, self.now.unwrap_or(Ms::MIN))

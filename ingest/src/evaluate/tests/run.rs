@@ -2,6 +2,7 @@
 
 use super::bench::{BASE, Bench, run};
 use crate::alarms::OccurrenceFilter;
+use crate::log::record::CentreRecord;
 
 const LEAK: std::ops::Range<i64> = 30..60;
 
@@ -138,6 +139,33 @@ fn a_silent_gateway_is_told_as_itself() {
     let found =
         bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
     assert!(!found.iter().any(|o| o.rule == "R41g" && o.active), "{found:?}");
+}
+
+// Goal: a step of the centre's clock is no silence, and a step back mutes nobody. Method: the clock is set by an hour and
+// back again while blocks come each second; then they stop.
+#[test]
+fn a_step_of_the_centres_clock_is_no_silence() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    let hour = 3_600;
+    for second in 0..60 {
+        let off = if (20..40).contains(&second) { hour } else { 0 };
+        if second == 20 || second == 40 {
+            let by = if second == 20 { hour } else { -hour };
+            bench.append("", &CentreRecord::Step { by: by * 1_000 }, second + off);
+        }
+        bench.tick(second + off);
+        bench.block(7, second, 3.0, second + off);
+    }
+    bench.set_clock(60);
+    run(&mut bench.cursor());
+    assert!(alarms(&bench).is_empty(), "{:?}", alarms(&bench));
+    for second in 60..400 {
+        bench.tick(second);
+    }
+    run(&mut bench.cursor());
+    let told: Vec<_> = alarms(&bench).into_iter().map(|alarm| (alarm.0, alarm.4)).collect();
+    assert!(told.iter().any(|(rule, at)| rule == "R41g" && (350..370).contains(at)), "{told:?}");
 }
 
 // Goal: rule states are published, and a rule that cannot run says so.
