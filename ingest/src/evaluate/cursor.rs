@@ -56,6 +56,14 @@ pub enum CursorError {
     State(#[source] StateError),
 }
 
+impl CursorError {
+    /// Whether the log is damaged: only opening it again helps.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Log(error) if error.is_damage())
+    }
+}
+
 /// Where snapshots of one evaluator lie.
 #[derive(Debug, Default)]
 struct Taken {
@@ -152,7 +160,10 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Follows the log until `stop`, then takes a last snapshot of everything.
-    pub fn run(mut self, stop: &CancellationToken) {
+    ///
+    /// # Errors
+    /// When the log is damaged: opening it again salvages what can be read.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), CursorError> {
         let mut is_failing = false;
         while !stop.is_cancelled() {
             match self.step(WAIT) {
@@ -161,6 +172,7 @@ impl<E: Engines> Cursor<E> {
                     tracing::info!("the evaluator goes on");
                 }
                 Ok(_) => {}
+                Err(error) if error.is_damage() => return Err(error),
                 Err(error) => {
                     if !is_failing {
                         tracing::error!(error = %chain_of(&error), "no alarm is raised until this is mended");
@@ -173,6 +185,7 @@ impl<E: Engines> Cursor<E> {
         if let Err(error) = self.finish() {
             tracing::warn!(error = %chain_of(&error), "no last snapshot, the next start takes longer");
         }
+        Ok(())
     }
 
     /// Takes and applies some records, waiting up to `wait` for the first; `true` where there were any.
@@ -187,6 +200,10 @@ impl<E: Engines> Cursor<E> {
         self.collect();
         self.apply()?;
         self.show();
+        // A waiting block that lies on a damaged page is never read by going on.
+        if let Some(error) = self.log.take_damage() {
+            return Err(CursorError::Log(error));
+        }
         Ok(is_more)
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Decided;
-use super::{Batch, DecodedBlock, Follower, Progress, RecordBody};
+use super::{Batch, DecodedBlock, FollowError, Follower, Progress, RecordBody};
 use crate::chain_of;
 use crate::store::{Class, Store, StoreBatch, StoreError};
 
@@ -78,12 +78,16 @@ impl Writer {
     }
 
     /// Runs until `stop`; returns the store.
-    pub fn run(mut self, stop: &CancellationToken) -> Box<dyn Store> {
+    ///
+    /// # Errors
+    /// When the log is damaged: opening it again salvages what can be read.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<Box<dyn Store>, FollowError> {
         let mut pause = Pause::default();
         while !stop.is_cancelled() {
             let batch = match self.follower.next(self.at, WAIT) {
                 Ok(batch) if batch.up_to == self.at => continue,
                 Ok(batch) => batch,
+                Err(error) if error.is_damage() => return Err(error),
                 Err(error) => {
                     tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
                     pause.wait(stop);
@@ -92,13 +96,14 @@ impl Writer {
             };
             match self.write(&batch) {
                 Ok(()) => pause.reset(&self.stats),
+                Err(WriteError::Log(error)) if error.is_damage() => return Err(error),
                 Err(error) => {
                     self.trouble(&error, &pause);
                     pause.wait(stop);
                 }
             }
         }
-        self.store
+        Ok(self.store)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
@@ -165,7 +170,7 @@ impl Writer {
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error("released blocks cannot be read")]
-    Log(#[source] super::FollowError),
+    Log(#[source] FollowError),
     #[error("the store did not take the batch")]
     Store(#[source] StoreError),
 }
