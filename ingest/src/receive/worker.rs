@@ -137,6 +137,22 @@ pub struct Worker {
     /// Wall time minus monotonic time at the last look, ms.
     offset: i64,
     crowded: bool,
+    /// Damaged records taken out of the log.
+    discarded: usize,
+}
+
+/// Why the receiver ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The log is damaged or cannot be used at all.
+    #[error("the durable log cannot be used")]
+    Log(#[from] spool::Error),
+    /// Damaged records were taken out of the log.
+    #[error("{records} damaged record(s) were taken out of the log: starting anew makes the gateways send them again")]
+    Discarded {
+        /// How many.
+        records: usize,
+    },
 }
 
 /// What a group brings.
@@ -172,18 +188,18 @@ impl Worker {
     pub fn new(works: Works, receiver: Receiver) -> Self {
         let ring = KeyRing::of(&works.registrar.current());
         let offset = offset(&*works.clock);
-        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, offset, crowded: false }
+        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, offset, crowded: false, discarded: 0 }
     }
 
     /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.
     ///
     /// # Errors
-    /// When the log is damaged: opening it again salvages what can be read.
+    /// When the log is damaged: opening it again salvages what can be read, and gateways send what is lost again.
     pub fn run(
         mut self,
         inbox: &Inbox<ToWorker>,
         stop: &CancellationToken,
-    ) -> Result<(), spool::Error> {
+    ) -> Result<(), WorkerError> {
         loop {
             let stopping = stop.is_cancelled();
             let group = match inbox.recv_timeout(if stopping { Duration::ZERO } else { IDLE }) {
@@ -194,6 +210,10 @@ impl Worker {
             self.follow_registry();
             self.commit(group)?;
             self.keep_house()?;
+            if self.discarded > 0 {
+                // A gateway lets go of what this start has acked; only another start's id makes it send that again.
+                return Err(WorkerError::Discarded { records: self.discarded });
+            }
             self.send_acks();
         }
     }

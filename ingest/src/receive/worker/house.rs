@@ -125,10 +125,12 @@ impl Worker {
             "records of the log are damaged; their gateways send them again if they still have them"
         );
         let mut txn = self.works.log.begin();
-        for position in damaged {
-            txn.discard(position).map_err(Failed::Log)?;
+        for position in &damaged {
+            txn.discard(*position).map_err(Failed::Log)?;
         }
-        txn.commit().map(|_| ()).map_err(Failed::Log)
+        txn.commit().map_err(Failed::Log)?;
+        self.discarded += damaged.len();
+        Ok(())
     }
 
     fn end(&mut self, now: i64) {
