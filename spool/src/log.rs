@@ -222,6 +222,27 @@ impl Log {
         self.gateways.get(gateway).and_then(|no| self.usage.get(no)).copied().unwrap_or_default()
     }
 
+    /// Bytes of the blocks that the log holds of a gateway behind a seq of an epoch, and of all blocks of `later` epochs.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn bytes_behind(
+        &self,
+        gateway: &str,
+        (epoch, seq): (u64, u64),
+        later: &[u64],
+    ) -> Result<u64, Error> {
+        let Some(no) = self.gateways.get(gateway) else { return Ok(0) };
+        let run = || {
+            let mut sum = rows::bytes_behind(&self.file.conn, *no, epoch, seq)?;
+            for epoch in later {
+                sum += rows::bytes_behind(&self.file.conn, *no, *epoch, 0)?;
+            }
+            Ok(sum)
+        };
+        run().map_err(self.file.fail("measure"))
+    }
+
     /// The last position given out, 0 where the log never held a record.
     pub fn last_position(&self) -> u64 {
         self.next - 1

@@ -194,5 +194,7 @@ fn a_reader_sees_what_is_left_of_a_gateway() {
     assert_eq!(left, [(2, 2), (4, 4)]);
     assert_eq!(reader.sets("gw-1", 7).unwrap().unwrap().covered, Intervals::of(1, 4));
     assert_eq!(reader.sets("gw-3", 7).unwrap(), None);
+    assert_eq!(log.bytes_behind("gw-1", (7, 2), &[8]).unwrap(), 1);
+    assert_eq!(log.bytes_behind("gw-1", (6, 1), &[7]).unwrap(), 2);
     assert_eq!(reader.scan(b"held/gw-1/").unwrap().len(), 1);
 }

@@ -13,6 +13,8 @@ use crate::metrics::gauge;
 const HOUSE_MS: i64 = 5_000;
 /// Transactions of one eviction per round: appends never wait for more than one.
 const EVICTIONS_MAX: usize = 16;
+/// A hole that crowds the log is given up no sooner: several acks have asked for it by then, ms.
+const HOLE_MIN_MS: i64 = 60_000;
 /// Held blocks given up in one round.
 const LOST_MAX: usize = 64;
 /// Released blocks let go in one round.
@@ -51,12 +53,24 @@ impl Worker {
                 Some(hole) if (hole.epoch, hole.seq) == (epoch, seq) => hole,
                 _ => Hole { epoch, seq, since: now },
             });
-            if hole != before {
-                self.receiver.touch(&name).kept.hole = hole;
+            let Some(hole) = hole else {
+                if before.is_some() {
+                    self.receiver.touch(&name).kept.hole = None;
+                }
+                continue;
+            };
+            let age = now - hole.since;
+            // What is settled and waits for the store or a snapshot is not the hole's fault, and a hole must have had
+            // the time to be asked for and filled.
+            let crowding = age > HOLE_MIN_MS && txn.log().usage(name.as_str()).bytes > quota && {
+                let later = kept.map(|k| k.chain.behind(hole.epoch)).unwrap_or_default();
+                let behind = txn.log().bytes_behind(name.as_str(), (hole.epoch, hole.seq), &later);
+                behind.map_err(Failed::Log)? > quota
+            };
+            if Some(hole) != before {
+                self.receiver.touch(&name).kept.hole = Some(hole);
             }
-            let Some(hole) = hole else { continue };
-            let crowding = txn.log().usage(name.as_str()).bytes > quota;
-            if now - hole.since > hole_max || crowding {
+            if age > hole_max || crowding {
                 self.receiver.give_up_hole(&mut txn, &name, now).map_err(Failed::Log)?;
             }
         }
