@@ -216,7 +216,10 @@ impl<E: Engines> Centre<E> {
         let models = known.sites_of(gateway, u64::MAX);
         let sites: BTreeSet<String> = models.iter().map(|model| model.site.clone()).collect();
         let mut engine = self.engines.engine(gateway, &models);
-        let judged = |alarm: &&ActiveAlarm| !GatewayMonitor::makes(&alarm.transition);
+        let judged = |alarm: &&ActiveAlarm| {
+            let transition = &alarm.transition;
+            sites.contains(&transition.scope.site) && !GatewayMonitor::makes(transition)
+        };
         let active: Vec<&ActiveAlarm> = active.iter().filter(judged).collect();
         let all = active.iter().map(|alarm| alarm.transition.clone()).collect();
         let left = self.engines.resume(&mut engine, all, past.segment);

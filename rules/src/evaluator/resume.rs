@@ -14,6 +14,8 @@ use super::{Evaluator, Limits};
 pub struct Past {
     /// The last log record that was taken.
     pub position: u64,
+    /// The centre's time of the start that goes on from here, ms.
+    pub at: i64,
     /// Epochs that are settled whole, oldest first.
     pub passed: Vec<u64>,
     /// The epochs from the settled one on, in order, each with the last seq that counts once it has a successor.
@@ -65,6 +67,7 @@ impl<S: Step> Evaluator<S> {
     ) -> Self {
         let mut evaluator = Self::new(engine, limits);
         evaluator.position = past.position;
+        (evaluator.now, evaluator.started_at) = (past.at, past.at);
         evaluator.order = Order::resumed(limits, past);
         // What the engine would know of the time before is missing: silence there proves nothing.
         evaluator.broken = true;

@@ -39,7 +39,7 @@ impl<E: Engines> Cursor<E> {
         let mut from = u64::MAX;
         let mut has_own = false;
         if let Kept::Here(snapshot) = self.kept(CENTRE)? {
-            has_own = self.centre.restore_own(&snapshot);
+            has_own = self.is_followed(&snapshot)? && self.centre.restore_own(&snapshot);
             from = snapshot.at.position;
         }
         let mut lost = BTreeSet::new();
@@ -65,9 +65,17 @@ impl<E: Engines> Cursor<E> {
         Ok(())
     }
 
+    /// Whether the log goes on behind a snapshot without a gap: a state database from a backup may be older than what the
+    /// log has evicted.
+    fn is_followed(&self, snapshot: &Snapshot) -> Result<bool, CursorError> {
+        let (reader, next) = (self.log.reader(), snapshot.at.position + 1);
+        let is_at_head = reader.last_position().map_err(log)? < next;
+        Ok(is_at_head || !reader.at(&[next]).map_err(log)?.is_empty())
+    }
+
     /// Puts a gateway's evaluator back; `false` where its snapshot cannot be used.
     fn is_restored(&mut self, name: &str, snapshot: &Snapshot) -> Result<bool, CursorError> {
-        if !self.centre.restore_gateway(name, snapshot) {
+        if !self.is_followed(snapshot)? || !self.centre.restore_gateway(name, snapshot) {
             return Ok(false);
         }
         // One that missed the beginning of its chain would wait for it for ever.
@@ -189,7 +197,7 @@ impl<E: Engines> Cursor<E> {
         let gateway = name.to_owned();
         let segment = self.ask(|state| async move { state.newest_segment(&gateway).await })?;
         let past = past::past(self.log.reader(), name, at, declared).map_err(log)?;
-        let past = Past { segment, ..past };
+        let past = Past { segment, at: self.clock.now_ms(), ..past };
         for alarm in self.centre.rebuild(name, &past, known, alarms) {
             let (gateway, asked) = (name.to_owned(), alarm.clone());
             let is_own =

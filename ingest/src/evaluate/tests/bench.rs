@@ -1,5 +1,6 @@
 //! A log written by hand, and a cursor over it with a state database of its own.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -145,6 +146,22 @@ impl Bench {
         self.state = self.runtime.block_on(State::open(&file)).unwrap();
     }
 
+    /// Copies the state database as it is now.
+    pub(super) fn back_up_state(&mut self) {
+        self.runtime.block_on(self.state.clone().close()).unwrap();
+        let file = self.folder.path().join("state.db");
+        std::fs::copy(&file, file.with_extension("old")).unwrap();
+        self.reopen_state();
+    }
+
+    /// Goes on with the copy.
+    pub(super) fn restore_state(&mut self) {
+        self.runtime.block_on(self.state.clone().close()).unwrap();
+        let file = self.folder.path().join("state.db");
+        std::fs::copy(file.with_extension("old"), &file).unwrap();
+        self.reopen_state();
+    }
+
     /// Copies the log as it is now.
     pub(super) fn back_up(&mut self) {
         let folder = self.folder.path().join("backup");
@@ -266,6 +283,20 @@ impl Bench {
         keep.dedup();
         while self.log.evict(self.progress.evictable(), &keep).unwrap().more {}
         assert!(!self.log.reader().unwrap().is_whole().unwrap(), "nothing was evicted");
+    }
+
+    /// Zeroes pages in the middle of the log's file.
+    pub(super) fn damage_pages(&self) {
+        let path = self.log.path();
+        let file = rusqlite::Connection::open(path).unwrap();
+        file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(file);
+        let size = std::fs::metadata(path).unwrap().len();
+        let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let page = 4_096;
+        let middle = size / 2 / page * page;
+        file.seek(SeekFrom::Start(middle)).unwrap();
+        file.write_all(&vec![0; usize::try_from(size / 4 / page * page).unwrap()]).unwrap();
     }
 
     /// Makes every snapshot one of another version of the engine.

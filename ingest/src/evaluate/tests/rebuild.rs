@@ -86,6 +86,37 @@ fn active_alarms_survive_an_upgrade_of_the_engine() {
     assert_eq!(bench.pages().len(), pages.len() + 1, "a new leak pages");
 }
 
+// Goal: a state database from a backup that is older than what the log still holds costs no alarm: what is gone counts as
+// settled. Method: the copy is taken early, the log goes on and evicts.
+#[test]
+fn a_state_database_older_than_the_log_goes_on() {
+    let mut bench = Bench::new();
+    bench.joined(7);
+    for second in 0..300 {
+        bench.block(7, second, 3.0, second);
+        bench.tick(second);
+        if second % 20 == 19 {
+            bench.set_clock(second);
+            run(&mut bench.cursor());
+        }
+        if second == 100 {
+            bench.back_up_state();
+        }
+    }
+    bench.evict();
+    bench.restore_state();
+    bench.start();
+    for second in 300..340 {
+        bench.block(7, second, 60.0, second);
+    }
+    bench.set_clock(340);
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    assert_eq!(active(&bench), ["R21 gas-1"]);
+    let waiting: Vec<_> = cursor.centre().progress().map(|(_, p)| p.waiting).collect();
+    assert_eq!(waiting, [0]);
+}
+
 // Goal: blocks that wait behind a hole are judged when it closes, also after an upgrade. Method: a hole, eviction,
 // snapshots of another version, then the missing block.
 #[test]
