@@ -34,6 +34,9 @@ use crate::registry::Registrar;
 
 mod house;
 
+#[cfg(test)]
+mod tests;
+
 /// Messages in one group at most.
 const GROUP_MESSAGES_MAX: usize = 1_024;
 /// Bytes of frames in one group at most.

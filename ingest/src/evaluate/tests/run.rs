@@ -141,6 +141,22 @@ fn a_silent_gateway_is_told_as_itself() {
     assert!(!found.iter().any(|o| o.rule == "R41g" && o.active), "{found:?}");
 }
 
+// Goal: nobody waits for ever before a page that cannot be read: the process ends and the next start salvages the log.
+#[test]
+fn a_damaged_page_is_an_end_and_no_pause() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    run(&mut bench.cursor());
+    for second in 1..300 {
+        bench.block(7, second, 3.0, second);
+    }
+    let mut cursor = bench.cursor();
+    bench.damage_pages();
+    let failed = cursor.step(std::time::Duration::ZERO).unwrap_err();
+    assert!(failed.is_damage(), "{failed:?}");
+}
+
 // Goal: a step of the centre's clock is no silence, and a step back mutes nobody. Method: the clock is set by an hour and
 // back again while blocks come each second; then they stop.
 #[test]
