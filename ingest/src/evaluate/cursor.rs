@@ -338,11 +338,12 @@ impl<E: Engines> Cursor<E> {
             _ => 0,
         };
         let after = self.taken.values().map(second).min().unwrap_or(0);
-        self.progress.snapshot(after);
         let durable = self.taken.values().flat_map(|taken| &taken.durable);
         let waiting = durable.flat_map(|durable| durable.waiting.iter().copied());
         let needed = self.centre.needed().chain(waiting);
+        // What is kept first: nobody may evict up to `after` by the list of an earlier snapshot.
         self.progress.keep(needed.filter(|position| *position <= after).collect());
+        self.progress.snapshot(after);
     }
 
     /// A position of the present start of the centre.

@@ -83,7 +83,9 @@ impl Worker {
     fn lose_in_time(&mut self, now: i64) -> Result<(), Failed> {
         let lost = self.receiver.lost_in_time(&self.works.log.begin());
         let full = self.works.quarantine.full();
-        for (gateway, mut positions) in lost.into_iter().filter(|(gateway, _)| !full.contains(gateway)) {
+        for (gateway, mut positions) in
+            lost.into_iter().filter(|(gateway, _)| !full.contains(gateway))
+        {
             positions.truncate(LOST_MAX);
             let reader = self.works.log.reader().map_err(Failed::Log)?;
             let entries = reader.at(&positions).map_err(Failed::Log)?;
@@ -154,14 +156,16 @@ impl Worker {
 
     /// Evicts what is stored, settled, not held for its clock, and older than the second-newest snapshot.
     fn evict(&mut self) -> Result<(), spool::Error> {
+        // Before what is kept: a cursor names what it keeps, then lets go of the rest.
+        let upto = self.works.progress.evictable();
         let mut keep: Vec<u64> = self.works.progress.kept().to_vec();
-        let held = |g: &GatewayState| g.held.keys().chain(g.released.keys()).copied().collect::<Vec<_>>();
+        let held =
+            |g: &GatewayState| g.held.keys().chain(g.released.keys()).copied().collect::<Vec<_>>();
         keep.extend(self.receiver.gateways().flat_map(|(_, g)| held(g)));
         // Starts say which positions two logs share; without them every snapshot and cursor would be void.
         keep.extend(self.works.shared.lineage.positions());
         keep.sort_unstable();
         keep.dedup();
-        let upto = self.works.progress.evictable();
         for _ in 0..EVICTIONS_MAX {
             match self.works.log.evict(upto, &keep) {
                 Ok(evicted) if evicted.more => {}
