@@ -24,8 +24,8 @@ mod tests;
 pub use crate::state::entity::alarming::occurrence::Model as Occurrence;
 pub use apply::CHANNEL_DUTY;
 pub use query::{HistoryRow, Listing, OccurrenceFilter, PAGE_MAX, VerdictRow};
-pub use standing::ActiveAlarm;
 pub use sign::{AckError, COMMENT_CHARS_MAX, Signer};
+pub use standing::ActiveAlarm;
 
 /// How a transition reaches people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

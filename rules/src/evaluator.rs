@@ -188,6 +188,12 @@ impl<S: Step> Evaluator<S> {
         }
     }
 
+    /// Whether an epoch is, or was, in its chain.
+    #[must_use]
+    pub fn knows(&self, epoch: u64) -> bool {
+        self.order.knows(epoch)
+    }
+
     /// Positions of log records that it still needs.
     pub fn needed(&self) -> impl Iterator<Item = u64> + '_ {
         self.order.positions()

@@ -56,8 +56,13 @@ impl GatewayMonitor {
         Self { watches, start }
     }
 
-    /// Takes over what an earlier monitor knew: after a change of the registry.
-    pub fn carry(&mut self, earlier: &Self) {
+    /// Takes over what an earlier monitor knew: after a change of the registry at `at`. An alarm about a gateway that is
+    /// no longer expected clears.
+    pub fn carry(&mut self, earlier: &Self, at: Ms, out: &mut Vec<Transition>) {
+        let stays =
+            |was: &Watch| self.watches.iter().any(|w| w.scope == was.scope && w.rule == was.rule);
+        let gone = earlier.watches.iter().filter(|was| was.reached > 0 && !stays(was));
+        out.extend(gone.map(|was| was.transition(TransitionKind::Clear, at)));
         self.start = earlier.start;
         for watch in &mut self.watches {
             let same = |w: &&Watch| w.scope == watch.scope && w.rule == watch.rule;
@@ -72,9 +77,8 @@ impl GatewayMonitor {
     /// Tells whether a monitor made this transition, whatever the rule was called.
     pub fn makes(transition: &Transition) -> bool {
         let inputs = &transition.evidence.inputs;
-        let is_gateway = |i: &Input| {
-            i.series.quantity.is_empty() && i.series.device == transition.scope.object
-        };
+        let is_gateway =
+            |i: &Input| i.series.quantity.is_empty() && i.series.device == transition.scope.object;
         matches!(transition.evidence.test, Test::Silent { .. })
             && inputs.len() == 1
             && inputs.iter().all(is_gateway)

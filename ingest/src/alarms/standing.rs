@@ -32,8 +32,7 @@ impl State {
             .during("reading active alarms")?;
         let mut alarms = Vec::with_capacity(rows.len());
         for row in rows {
-            let is_paged =
-                row.page == Page::Paged.as_str() || row.page == Page::Recovered.as_str();
+            let is_paged = row.page == Page::Paged.as_str() || row.page == Page::Recovered.as_str();
             match from_body::<Transition>("occurrence", &row.id, &row.body) {
                 Ok(transition) => alarms.push(ActiveAlarm { transition, is_paged }),
                 Err(error) => {

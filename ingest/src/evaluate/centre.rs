@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rules::evaluator::{
-    BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Past, Progress, Reason, Record,
-    Reread, RereadError, SeriesTable, Span, StandingAlarm, Verdict as _,
+    BlockKey, BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Past, Progress, Reason,
+    Record, Reread, RereadError, SeriesTable, Span, StandingAlarm, Verdict as _,
 };
 use rules::{Catalogue, Fact, GatewayMonitor, Quality, RuleState, Transition};
 use serde::{Deserialize, Serialize};
@@ -182,9 +182,14 @@ impl<E: Engines> Centre<E> {
         self.gateways.insert(gateway.to_owned(), fed);
     }
 
-    /// Whether a gateway's evaluator knows of no epoch.
-    pub(super) fn is_without_chain(&self, gateway: &str) -> bool {
-        self.gateways.get(gateway).is_some_and(|fed| fed.evaluator.progress().next.is_none())
+    /// Whether an epoch is, or was, in the chain of a gateway's evaluator.
+    pub(super) fn knows(&self, gateway: &str, epoch: u64) -> bool {
+        self.gateways.get(gateway).is_some_and(|fed| fed.evaluator.knows(epoch))
+    }
+
+    /// The block that a gateway's settled evaluator needs next.
+    pub(super) fn next(&self, gateway: &str) -> Option<BlockKey> {
+        self.gateways.get(gateway)?.evaluator.progress().next
     }
 
     /// Begins at `position` with what is known of sites and facts, and with the silent gateways that duty staff know of.
@@ -281,7 +286,9 @@ impl<E: Engines> Centre<E> {
         if is_new && model_of(fact).is_some() {
             let mut monitor =
                 GatewayMonitor::new(self.engines.catalogue(), &self.own.known.sites(), at);
-            monitor.carry(&self.own.monitor);
+            let mut turns = Vec::new();
+            monitor.carry(&self.own.monitor, at, &mut turns);
+            out.extend(turns.into_iter().map(|turn| told(turn, at)));
             self.own.monitor = monitor;
         }
         for gateway in self.own.known.gateways_of(fact, position) {

@@ -4,9 +4,9 @@
 //! what was taken by the position in the state database. Where it is not certain that a block was settled it is judged
 //! again, which repeats keys that are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rules::evaluator::{Past, PastBlock, Span};
+use rules::evaluator::{BlockKey, Past, PastBlock, Span};
 use spool::{Entry, Intervals, LogReader, Place};
 use wire::Block;
 use wire::block::Body;
@@ -58,6 +58,50 @@ fn spans_of(record: &spool::Record) -> Vec<Span> {
 pub(super) fn kept(log: &LogReader, gateway: &str) -> Result<Kept, spool::Error> {
     let bytes = log.get(&key_of(gateway))?;
     Ok(bytes.and_then(|bytes| Kept::decode(&bytes).ok()).unwrap_or_default())
+}
+
+/// The epochs of a gateway that records after `position` join to its chain.
+pub(super) fn joined_after(
+    log: &LogReader,
+    gateway: &str,
+    position: u64,
+) -> Result<BTreeSet<u64>, spool::Error> {
+    let mut joined = BTreeSet::new();
+    let mut after = position;
+    loop {
+        let entries = log.read_from(after, READ_BYTES, &[kind::CHAIN])?;
+        let Some(last) = entries.last() else { return Ok(joined) };
+        after = last.position();
+        for entry in entries {
+            if let Entry::Record(record) = entry
+                && record.gateway == gateway
+            {
+                joined.insert(record.epoch);
+            }
+        }
+    }
+}
+
+/// Whether a block that an evaluator at `position` needs next is neither in the log nor expected by the receiver, and no
+/// record to come declares it.
+pub(super) fn is_gone(
+    log: &LogReader,
+    kept: &Kept,
+    (gateway, next): (&str, BlockKey),
+    position: u64,
+) -> Result<bool, spool::Error> {
+    let joined = kept.chain.find(next.epoch);
+    let is_covered = match joined.filter(|j| j.complete).and_then(|j| j.last) {
+        Some(last) => next.seq <= last,
+        None => log.sets(gateway, next.epoch)?.is_some_and(|s| s.covered.contains(next.seq)),
+    };
+    if !is_covered || log.block(gateway, next.epoch, next.seq)?.is_some() {
+        return Ok(false);
+    }
+    let declared = declared_after(log, position)?;
+    let spans = declared.get(gateway).map_or(&[][..], Vec::as_slice);
+    let is_here = |s: &Span| s.epoch == next.epoch && (s.from..=s.to).contains(&next.seq);
+    Ok(!spans.iter().any(is_here))
 }
 
 /// How far an evaluator was that had taken every record up to `taken`.

@@ -1,7 +1,7 @@
 //! Snapshots of evaluators, and which of them a start may use.
 //!
 //! One snapshot per gateway, at the gateway's own position, and one of what the centre itself knows (name [`CENTRE`]). A snapshot of another engine version, of other rules, of another log or that cannot be read is not used: that evaluator
-//! begins at the start of the log again; transition keys keep it from repeating itself.
+//! is rebuilt, see `cursor::restore`; transition keys keep it from repeating itself.
 
 use rules::evaluator::Evaluator;
 use serde::Serialize;

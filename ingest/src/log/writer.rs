@@ -73,6 +73,7 @@ impl Writer {
                 at
             }
         };
+        warn_of_gap(&follower, at);
         progress.stored(at);
         Ok(Self { follower, store, progress, stats, at })
     }
@@ -163,6 +164,18 @@ impl Writer {
         } else {
             tracing::warn!(error = %chain_of(error), "the store does not take data, trying again");
         }
+    }
+}
+
+/// A store from a backup may be older than what the log has evicted: then nothing can bring the difference back.
+fn warn_of_gap(follower: &Follower, at: u64) {
+    let reader = follower.reader();
+    let is_behind = reader.last_position().is_ok_and(|last| last > at);
+    if is_behind && reader.at(&[at + 1]).is_ok_and(|entries| entries.is_empty()) {
+        tracing::error!(
+            at,
+            "the log has evicted what follows the store's position: that history is in no store; was the store restored from a backup?"
+        );
     }
 }
 

@@ -222,7 +222,8 @@ pub fn held_from(key: &[u8], value: &[u8]) -> Option<(String, HeldBlock)> {
     let (gateway, position) = key.rsplit_once('/')?;
     let boot = u64::from_le_bytes(value.get(..8)?.try_into().ok()?);
     let epoch = u64::from_le_bytes(value.get(8..16)?.try_into().ok()?);
-    let released_by = value.get(16..24).and_then(|v| v.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let released_by =
+        value.get(16..24).and_then(|v| v.try_into().ok()).map_or(0, u64::from_le_bytes);
     let position = u64::from_str_radix(position, 16).ok()?;
     Some((gateway.to_owned(), HeldBlock { boot, epoch, position, released_by }))
 }

@@ -151,7 +151,9 @@ pub enum WorkerError {
     #[error("the durable log cannot be used")]
     Log(#[from] spool::Error),
     /// Damaged records were taken out of the log.
-    #[error("{records} damaged record(s) were taken out of the log: starting anew makes the gateways send them again")]
+    #[error(
+        "{records} damaged record(s) were taken out of the log: starting anew makes the gateways send them again"
+    )]
     Discarded {
         /// How many.
         records: usize,
@@ -191,7 +193,16 @@ impl Worker {
     pub fn new(works: Works, receiver: Receiver) -> Self {
         let ring = KeyRing::of(&works.registrar.current());
         let offset = offset(&*works.clock);
-        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, offset, crowded: false, discarded: 0 }
+        Self {
+            works,
+            receiver,
+            ring,
+            ticked_at: 0,
+            housed_at: 0,
+            offset,
+            crowded: false,
+            discarded: 0,
+        }
     }
 
     /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.

@@ -135,8 +135,7 @@ pub(super) fn open(
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
-    let refused =
-        RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
+    let refused = RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
     let store = super::store::open(&config.store, &paths, Arc::new(refused))?;
     let hub = Arc::new(Hub::new(now));
     let parts = Parts {

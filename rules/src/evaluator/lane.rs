@@ -75,7 +75,11 @@ impl<S: Step> Lane<S> {
     }
 
     /// A lane that has seen nothing, with an engine that holds `standing` as active in time segment `segment`.
-    pub(super) fn resumed(mut self, standing: &[StandingAlarm<S::Transition>], segment: u32) -> Self {
+    pub(super) fn resumed(
+        mut self,
+        standing: &[StandingAlarm<S::Transition>],
+        segment: u32,
+    ) -> Self {
         self.segment = segment;
         for StandingAlarm { transition, .. } in standing {
             self.standing.insert(transition.condition(), transition.clone());

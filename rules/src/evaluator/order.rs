@@ -153,7 +153,7 @@ impl<Q> Order<Q> {
 
     /// Joins an epoch behind the present tail, which ends at `last`.
     pub(super) fn join(&mut self, epoch: u64, last: u64) {
-        if self.chain.iter().any(|place| place.epoch == epoch) || self.passed.contains(&epoch) {
+        if self.knows(epoch) {
             return;
         }
         if let Some(tail) = self.chain.back_mut() {
@@ -170,6 +170,11 @@ impl<Q> Order<Q> {
             }
         }
         self.chain.push_back(Place { epoch, last: None });
+    }
+
+    /// Whether an epoch is, or was, in the chain.
+    pub(super) fn knows(&self, epoch: u64) -> bool {
+        self.chain.iter().any(|place| place.epoch == epoch) || self.passed.contains(&epoch)
     }
 
     /// Counts blocks as declared lost.

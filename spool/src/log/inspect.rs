@@ -23,7 +23,8 @@ impl LogReader {
     /// [`Error::Damaged`] where a page cannot be read.
     pub fn is_whole(&self) -> Result<bool, Error> {
         let run = || {
-            let mut statement = self.conn.prepare("SELECT position FROM record ORDER BY position")?;
+            let mut statement =
+                self.conn.prepare("SELECT position FROM record ORDER BY position")?;
             let mut rows = statement.query([])?;
             let mut expected = 1;
             while let Some(row) = rows.next()? {

@@ -78,16 +78,28 @@ impl<E: Engines> Cursor<E> {
         if !self.is_followed(snapshot)? || !self.centre.restore_gateway(name, snapshot) {
             return Ok(false);
         }
-        // One that missed the beginning of its chain would wait for it for ever.
-        let is_blind = self.centre.is_without_chain(name);
-        if is_blind {
-            let kept = past::kept(self.log.reader(), name).map_err(log)?;
-            if !kept.chain.joined().is_empty() && !self.log.reader().is_whole().map_err(log)? {
-                self.centre.gateways.remove(name);
-                return Ok(false);
+        let is_stuck = self.is_stuck(name, snapshot.at.position).map_err(log)?;
+        if is_stuck {
+            self.centre.gateways.remove(name);
+        }
+        Ok(!is_stuck)
+    }
+
+    /// Whether a restored evaluator waits for what will never come: a record of its chain, or of the block or the closure
+    /// that is next, was damaged or evicted before it was taken.
+    fn is_stuck(&self, name: &str, position: u64) -> Result<bool, spool::Error> {
+        let reader = self.log.reader();
+        let kept = past::kept(reader, name)?;
+        let joined = kept.chain.joined().iter().map(|joined| joined.epoch);
+        let unknown: Vec<u64> = joined.filter(|epoch| !self.centre.knows(name, *epoch)).collect();
+        if !unknown.is_empty() {
+            let to_come = past::joined_after(reader, name, position)?;
+            if unknown.iter().any(|epoch| !to_come.contains(epoch)) {
+                return Ok(true);
             }
         }
-        Ok(true)
+        let Some(next) = self.centre.next(name) else { return Ok(false) };
+        past::is_gone(reader, &kept, (name, next), position)
     }
 
     /// The newest snapshot of an evaluator that means a place of this log. Where a newer one does not, the log was

@@ -9,9 +9,9 @@ use rules::evaluator::Limits;
 use rules::fact::{Fact, FactBody};
 use rules::site::{Device, Point};
 use rules::{Catalogue, SiteModel, Text};
-use sea_orm::sea_query::Expr;
 use sea_orm::ActiveValue::{NotSet, Set};
-use sea_orm::{EntityTrait};
+use sea_orm::EntityTrait;
+use sea_orm::sea_query::Expr;
 use spool::{Log, LogOptions, NewRecord};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -317,7 +317,9 @@ impl Bench {
     /// Pages so far.
     pub(super) fn pages(&self) -> Vec<String> {
         let paged = self.changes().into_iter().filter(|change| change.pages);
-        paged.map(|change| format!("{} {}", change.occurrence.rule, change.occurrence.scope)).collect()
+        paged
+            .map(|change| format!("{} {}", change.occurrence.rule, change.occurrence.scope))
+            .collect()
     }
 
     pub(super) fn tick(&mut self, second: i64) {

@@ -50,7 +50,8 @@ fn a_gateway_that_never_sends_costs_no_other_its_alarms() {
     run(&mut cursor);
     assert_eq!(active(&bench), ["R21 gas-1", "R41g gw-b"]);
     assert_eq!(bench.pages().last().map(String::as_str), Some("R21 gas-1"));
-    let progress: Vec<_> = cursor.centre().progress().map(|(_, p)| (p.waiting, p.is_forked)).collect();
+    let progress: Vec<_> =
+        cursor.centre().progress().map(|(_, p)| (p.waiting, p.is_forked)).collect();
     assert_eq!(progress, [(0, false)]);
 }
 
@@ -117,6 +118,40 @@ fn a_state_database_older_than_the_log_goes_on() {
     assert_eq!(waiting, [0]);
 }
 
+// Goal: a chain record that was lost before the evaluator took it stops a gateway only until the next start.
+#[test]
+fn a_lost_chain_record_costs_no_gateway_its_alarms() {
+    let mut bench = settled(200, |_| 3.0);
+    bench.joined(8);
+    let chain = bench.log.last_position();
+    let mut txn = bench.log.begin();
+    assert!(txn.discard(chain).is_ok());
+    txn.commit().unwrap();
+    bench.block(8, 0, 3.0, 200);
+    bench.set_clock(200);
+    run(&mut bench.cursor());
+    bench.start();
+    for second in 1..40 {
+        bench.block(8, second, 60.0, 200 + second);
+    }
+    bench.set_clock(240);
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    let waiting: Vec<_> = cursor.centre().progress().map(|(_, p)| p.waiting).collect();
+    assert_eq!(waiting, [0]);
+}
+
+// Goal: an alarm about a gateway that leaves the registry does not stand for ever.
+#[test]
+fn silence_of_a_gateway_that_leaves_the_registry_clears() {
+    let mut bench = settled(400, |_| 3.0);
+    assert_eq!(active(&bench), ["R41g gw-b"]);
+    bench.fact("site:s1", 3, FactBody::Site { model: Box::new(plant_of(&[("gas-1", "gw-1")])) });
+    bench.set_clock(400);
+    run(&mut bench.cursor());
+    assert!(active(&bench).is_empty(), "{:?}", active(&bench));
+}
+
 // Goal: blocks that wait behind a hole are judged when it closes, also after an upgrade. Method: a hole, eviction,
 // snapshots of another version, then the missing block.
 #[test]
@@ -144,7 +179,8 @@ fn a_hole_that_closes_after_an_upgrade_is_run_through() {
     bench.set_clock(291);
     let mut cursor = bench.cursor();
     run(&mut cursor);
-    let progress: Vec<_> = cursor.centre().progress().map(|(_, p)| (p.waiting, p.is_forked)).collect();
+    let progress: Vec<_> =
+        cursor.centre().progress().map(|(_, p)| (p.waiting, p.is_forked)).collect();
     assert_eq!(progress, [(0, false)]);
     assert!(active(&bench).contains(&"R21 gas-1".to_owned()), "{:?}", active(&bench));
     assert_eq!(bench.pages().iter().filter(|page| page.starts_with("R21 ")).count(), 1);
