@@ -16,6 +16,7 @@ mod apply;
 pub mod machine;
 mod query;
 mod sign;
+mod standing;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use crate::state::entity::alarming::occurrence::Model as Occurrence;
 pub use apply::CHANNEL_DUTY;
 pub use query::{HistoryRow, Listing, OccurrenceFilter, PAGE_MAX, VerdictRow};
 pub use sign::{AckError, COMMENT_CHARS_MAX, Signer};
+pub use standing::ActiveAlarm;
 
 /// How a transition reaches people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

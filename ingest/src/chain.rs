@@ -97,6 +97,13 @@ impl Chain {
         self.joined.iter().rev().find(|j| j.epoch == epoch)
     }
 
+    /// The epochs behind one in the chain.
+    #[must_use]
+    pub fn behind(&self, epoch: u64) -> Vec<u64> {
+        let after = self.joined.iter().skip_while(|j| j.epoch != epoch).skip(1);
+        after.map(|j| j.epoch).collect()
+    }
+
     /// Whether an epoch has a successor: its states and wills are void.
     #[must_use]
     pub fn has_successor(&self, epoch: u64) -> bool {

@@ -17,6 +17,7 @@ mod convert;
 pub mod cursor;
 pub mod engines;
 mod known;
+mod past;
 pub mod replay;
 pub mod snapshot;
 

@@ -5,10 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
+use spool::LogReader;
 use wire::GatewayName;
 
 use crate::receive::Quarantined;
@@ -193,18 +194,19 @@ impl Quarantine {
     }
 }
 
-impl RefusalSink for Quarantine {
-    fn refused(&self, refusal: Refusal) {
+impl Quarantine {
+    /// Sets aside what the store refused, with the block it lay in where that is still in the log.
+    fn set_aside(&self, refusal: &Refusal, block: Option<&spool::Record>) {
         let row = Row {
             gateway: refusal.gateway.as_deref().unwrap_or(""),
-            epoch: refusal.position.unwrap_or(0),
-            seq: 0,
+            epoch: block.map_or(refusal.position.unwrap_or(0), |block| block.epoch),
+            seq: block.map_or(0, |block| block.seq),
             code: refusal.code,
             detail: format!("{}: {}", refusal.what, refusal.reason),
             rows: &[],
-            bytes: refusal.what.as_bytes(),
+            bytes: block.map_or(refusal.what.as_bytes(), |block| &block.bytes),
             samples: refusal.samples,
-            at: 0,
+            at: block.map_or(0, |block| block.received_at),
         };
         let mut inner = self.lock();
         let (entries, bytes) = inner.usage.get(row.gateway).copied().unwrap_or_default();
@@ -223,6 +225,49 @@ impl RefusalSink for Quarantine {
             Err(error) => tracing::error!(error = %crate::chain_of(&error), code = row.code,
                 what = %refusal.what, "a sample that the store refused could not be set aside"),
         }
+    }
+}
+
+/// Without the log there are only the store's words: for tools and tests.
+impl RefusalSink for Quarantine {
+    fn refused(&self, refusal: Refusal) {
+        self.set_aside(&refusal, None);
+    }
+}
+
+/// Sets aside what the store refuses, with the bytes of its block: words alone cannot be given back.
+#[derive(Debug)]
+pub struct RefusedBlocks {
+    quarantine: Arc<Quarantine>,
+    log: Mutex<LogReader>,
+}
+
+impl RefusedBlocks {
+    /// Reads blocks from `log`, which must be the one the store's positions belong to.
+    #[must_use]
+    pub fn new(quarantine: Arc<Quarantine>, log: LogReader) -> Self {
+        Self { quarantine, log: Mutex::new(log) }
+    }
+
+    fn block(&self, position: u64) -> Option<spool::Record> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        match log.at(&[position]) {
+            Ok(entries) => entries.into_iter().find_map(|entry| match entry {
+                spool::Entry::Record(record) => Some(record),
+                spool::Entry::Damaged { .. } => None,
+            }),
+            Err(error) => {
+                tracing::error!(position, error = %crate::chain_of(&error), "a refused block cannot be read from the log");
+                None
+            }
+        }
+    }
+}
+
+impl RefusalSink for RefusedBlocks {
+    fn refused(&self, refusal: Refusal) {
+        let block = refusal.position.and_then(|position| self.block(position));
+        self.quarantine.set_aside(&refusal, block.as_ref());
     }
 }
 

@@ -23,6 +23,7 @@ use crate::log::{LogRecord, RecordBody};
 
 mod admit;
 mod block;
+mod clock;
 pub mod directory;
 mod dropped;
 mod effect;
@@ -186,6 +187,7 @@ impl Receiver {
                     known,
                     gateway: message.gateway,
                     boot: uplink.stamp.boot,
+                    sent_mono_ms: uplink.stamp.mono_ms,
                     at: message.at,
                 };
                 self.take_block(port, room, &arrival, &bytes)

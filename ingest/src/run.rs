@@ -128,7 +128,7 @@ impl Service {
         let (stop, alarm) = (intake.clone(), broken.clone());
         let worker = Worker::new(works, receiver);
         let receiver = thread("davy-receive", alarm, move || {
-            worker.run(&inbox, &stop).map_err(RunError::Log)
+            worker.run(&inbox, &stop).map_err(RunError::Receiver)
         })?;
         let (stop, alarm) = (cursors.clone(), broken.clone());
         let told = Told {
@@ -139,8 +139,7 @@ impl Service {
         };
         let writer = Writer::new(for_store, store, told).map_err(RunError::Store)?;
         let store = thread("davy-store", alarm, move || {
-            drop(writer.run(&stop));
-            Ok(())
+            writer.run(&stop).map(drop).map_err(RunError::Writer)
         })?;
         let (stop, alarm) = (cursors.clone(), broken.clone());
         let works = evaluate::Works {
@@ -159,8 +158,8 @@ impl Service {
         let engines = CatalogueEngines::new(Arc::clone(&parts.catalogue));
         let evaluator = thread("davy-evaluate", alarm, move || {
             let centre = Centre::new(engines, rules::evaluator::Limits::default());
-            Cursor::start(works, centre).map_err(RunError::Evaluator)?.run(&stop);
-            Ok(())
+            let cursor = Cursor::start(works, centre).map_err(RunError::Evaluator)?;
+            cursor.run(&stop).map_err(RunError::Evaluator)
         })?;
 
         let _runtime = runtime.enter();

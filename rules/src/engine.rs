@@ -9,6 +9,7 @@ mod emit;
 mod force;
 mod learn;
 mod mark;
+mod resume;
 mod room;
 mod signal;
 mod silence;

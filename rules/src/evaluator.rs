@@ -19,6 +19,7 @@ mod lane;
 mod order;
 pub mod output;
 pub mod record;
+pub mod resume;
 mod spans;
 pub mod step;
 
@@ -30,13 +31,15 @@ use order::{Arrived, Next, Order};
 
 pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, UNSEEN_MAX};
 pub use order::{
-    EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, WAITING_BLOCKS_MAX, WAITING_BYTES_MAX,
+    EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, UNJOINED_BLOCKS_MAX, WAITING_BLOCKS_MAX,
+    WAITING_BYTES_MAX,
 };
 pub use output::{DutyEvent, Output, Page, Reason};
 pub use record::{
     BlockClock, BlockKey, BlockRecord, FactRecord, Record, Reread, RereadError, Row, SERIES_MAX,
     SeriesTable, Span,
 };
+pub use resume::{Past, PastBlock, StandingAlarm};
 pub use step::{Ms, Step, Turn, Verdict};
 
 /// How far the look ahead stays behind the gateway's present, ms: blocks that are on their way get this long.
@@ -132,6 +135,13 @@ impl<S: Step> Evaluator<S> {
             Record::Start { at } => {
                 self.started_at = at;
                 self.now = at;
+                // A clock that was set back meanwhile: nothing was received after now.
+                self.each_lane(|lane| lane.move_heard(|heard| heard.min(at)));
+            }
+            Record::Stepped { at, by } => {
+                self.started_at = self.started_at.saturating_add(by);
+                self.now = at;
+                self.each_lane(|lane| lane.move_heard(|heard| heard.saturating_add(by)));
             }
             Record::Tick { at } => self.tick(at, out),
         }
@@ -178,9 +188,20 @@ impl<S: Step> Evaluator<S> {
         }
     }
 
+    /// Whether an epoch is, or was, in its chain.
+    #[must_use]
+    pub fn knows(&self, epoch: u64) -> bool {
+        self.order.knows(epoch)
+    }
+
     /// Positions of log records that it still needs.
     pub fn needed(&self) -> impl Iterator<Item = u64> + '_ {
         self.order.positions()
+    }
+
+    fn each_lane(&mut self, change: impl Fn(&mut Lane<S>)) {
+        let lanes = [Some(&mut self.settled), self.fork.as_mut(), self.ahead.as_mut()];
+        lanes.into_iter().flatten().for_each(change);
     }
 
     fn live_lane(&self) -> &Lane<S> {

@@ -124,6 +124,28 @@ impl FeederMonitor {
         }
     }
 
+    /// Takes these alarms as raised already. Gives back those that are none of a feeder here.
+    pub fn resume(&mut self, active: Vec<Transition>) -> Vec<Transition> {
+        let mut left = Vec::new();
+        for alarm in active {
+            let same = |w: &&mut Watch| w.rule == alarm.rule && w.scope == alarm.scope;
+            match self.watches.iter_mut().find(same) {
+                // How many neighbours went with it stands in the alarm; for its end only the moment counts.
+                Some(watch) => {
+                    watch.raised = Some(Found {
+                        at: alarm.t,
+                        neighbours: 0,
+                        gasps: 0,
+                        outside: 0,
+                        outside_alive: 0,
+                    });
+                }
+                None => left.push(alarm),
+            }
+        }
+        left
+    }
+
     /// Takes note of a start of the centre: what was lost before proves nothing.
     pub fn started(&mut self, at: Ms) {
         self.hears_since = self.hears_since.max(at);
@@ -187,12 +209,6 @@ impl FeederMonitor {
                 }
             }
         }
-    }
-
-    /// Names the first gateway of a site.
-    pub fn gateway_of(&self, site: &str) -> Option<&str> {
-        let watch = self.watches.iter().find(|w| w.scope.site == site)?;
-        watch.gateways.first().map(String::as_str)
     }
 
     fn judge(&self, watch: &Watch, lost: Lost, now: Ms) -> Verdict {

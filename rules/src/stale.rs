@@ -56,8 +56,13 @@ impl GatewayMonitor {
         Self { watches, start }
     }
 
-    /// Takes over what an earlier monitor knew: after a change of the registry.
-    pub fn carry(&mut self, earlier: &Self) {
+    /// Takes over what an earlier monitor knew: after a change of the registry at `at`. An alarm about a gateway that is
+    /// no longer expected clears.
+    pub fn carry(&mut self, earlier: &Self, at: Ms, out: &mut Vec<Transition>) {
+        let stays =
+            |was: &Watch| self.watches.iter().any(|w| w.scope == was.scope && w.rule == was.rule);
+        let gone = earlier.watches.iter().filter(|was| was.reached > 0 && !stays(was));
+        out.extend(gone.map(|was| was.transition(TransitionKind::Clear, at)));
         self.start = earlier.start;
         for watch in &mut self.watches {
             let same = |w: &&Watch| w.scope == watch.scope && w.rule == watch.rule;
@@ -67,6 +72,34 @@ impl GatewayMonitor {
                 watch.since = was.since;
             }
         }
+    }
+
+    /// Tells whether a monitor made this transition, whatever the rule was called.
+    pub fn makes(transition: &Transition) -> bool {
+        let inputs = &transition.evidence.inputs;
+        let is_gateway =
+            |i: &Input| i.series.quantity.is_empty() && i.series.device == transition.scope.object;
+        matches!(transition.evidence.test, Test::Silent { .. })
+            && inputs.len() == 1
+            && inputs.iter().all(is_gateway)
+    }
+
+    /// Takes these alarms as raised already, each with the transition that brought it to its level. Gives back those that
+    /// nobody watches (any more): nothing would ever clear them.
+    pub fn resume(&mut self, active: Vec<Transition>) -> Vec<Transition> {
+        let mut left = Vec::new();
+        for alarm in active {
+            let same = |w: &&mut Watch| w.rule == alarm.rule && w.scope == alarm.scope;
+            match self.watches.iter_mut().find(same) {
+                Some(watch) => {
+                    let level = watch.levels.iter().rposition(|(s, ..)| *s == alarm.level);
+                    watch.reached = level.map_or(watch.levels.len().min(1), |level| level + 1);
+                    watch.since = alarm.since;
+                }
+                None => left.push(alarm),
+            }
+        }
+        left
     }
 
     /// Takes note of a block of a gateway received at `at`.
@@ -80,9 +113,21 @@ impl GatewayMonitor {
         }
     }
 
-    /// Takes note of a start of the centre: silence counts from here at the earliest.
+    /// Takes note of a start of the centre: silence counts from here at the earliest, also where the clock was set back
+    /// meanwhile.
     pub fn started(&mut self, at: Ms) {
-        self.start = self.start.max(at);
+        self.start = at;
+        for watch in &mut self.watches {
+            watch.received = watch.received.map(|received| received.min(at));
+        }
+    }
+
+    /// The centre's clock was set by so many ms while it ran: as much silence has passed as before.
+    pub fn stepped(&mut self, by: Ms) {
+        self.start = self.start.saturating_add(by);
+        for watch in &mut self.watches {
+            watch.received = watch.received.map(|received| received.saturating_add(by));
+        }
     }
 
     /// Judges silence at the centre's time `now`. A transition is dated when the limit was passed.

@@ -22,12 +22,14 @@ use crate::file::{self, File, Shape};
 use crate::intervals::Intervals;
 
 mod evict;
+mod inspect;
 mod reader;
 mod rows;
 mod salvage;
 mod txn;
 
 pub use evict::Evicted;
+pub use inspect::Place;
 pub use reader::{Entry, LogReader, Record};
 pub use txn::{Committed, Txn};
 
@@ -218,6 +220,27 @@ impl Log {
     /// Blocks and bytes that the log holds of a gateway.
     pub fn usage(&self, gateway: &str) -> Usage {
         self.gateways.get(gateway).and_then(|no| self.usage.get(no)).copied().unwrap_or_default()
+    }
+
+    /// Bytes of the blocks that the log holds of a gateway behind a seq of an epoch, and of all blocks of `later` epochs.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn bytes_behind(
+        &self,
+        gateway: &str,
+        (epoch, seq): (u64, u64),
+        later: &[u64],
+    ) -> Result<u64, Error> {
+        let Some(no) = self.gateways.get(gateway) else { return Ok(0) };
+        let run = || {
+            let mut sum = rows::bytes_behind(&self.file.conn, *no, epoch, seq)?;
+            for epoch in later {
+                sum += rows::bytes_behind(&self.file.conn, *no, *epoch, 0)?;
+            }
+            Ok(sum)
+        };
+        run().map_err(self.file.fail("measure"))
     }
 
     /// The last position given out, 0 where the log never held a record.

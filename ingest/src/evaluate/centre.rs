@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rules::evaluator::{
-    BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Progress, Reason, Record, Reread,
-    RereadError, SeriesTable, Span, Verdict as _,
+    BlockKey, BlockRecord, DutyEvent, Evaluator, Limits, Output, Page, Past, Progress, Reason,
+    Record, Reread, RereadError, SeriesTable, Span, StandingAlarm, Verdict as _,
 };
 use rules::{Catalogue, Fact, FeederMonitor, GatewayMonitor, Quality, RuleState, Transition};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::convert::Converter;
 use super::engines::Engines;
 use super::known::{Known, is_on, model_of, record};
+use super::snapshot::CENTRE;
+use crate::alarms::ActiveAlarm;
 use crate::log::record::{CentreRecord, Decided, GoneSpan};
 use crate::log::{DecodedBlock, Follower, Found, LogRecord, RecordBody};
 
@@ -94,7 +96,7 @@ impl<E: Engines> Centre<E> {
         let mut turns = Vec::new();
         self.own.monitor.received(gateway, at, &mut turns);
         self.own.feeders.received(gateway, at, &mut turns);
-        out.extend(turns.into_iter().map(|turn| self.told(turn, at)));
+        out.extend(turns.into_iter().map(|turn| told(turn, at)));
     }
 
     fn take_centre(
@@ -123,7 +125,7 @@ impl<E: Engines> Centre<E> {
                     let mut turns = Vec::new();
                     self.own.monitor.tick(at, &mut turns);
                     self.own.feeders.tick(at, &mut turns);
-                    out.extend(turns.into_iter().map(|turn| self.told(turn, at)));
+                    out.extend(turns.into_iter().map(|turn| told(turn, at)));
                 }
                 self.feed_all(position, log, out, || Record::Tick { at });
             }
@@ -134,11 +136,19 @@ impl<E: Engines> Centre<E> {
                 }
                 self.feed_all(position, log, out, || Record::Start { at });
             }
+            CentreRecord::Step { by } => {
+                let by = *by;
+                if is_new {
+                    self.own.monitor.stepped(by);
+                    self.own.feeders.started(at);
+                }
+                self.feed_all(position, log, out, || Record::Stepped { at, by });
+            }
             CentreRecord::Presence { online, on_battery, .. } => {
                 if is_new {
                     let (mut turns, gateway) = (Vec::new(), record.gateway.as_str());
                     self.own.feeders.presence(gateway, *online, *on_battery, at, &mut turns);
-                    out.extend(turns.into_iter().map(|turn| self.told(turn, at)));
+                    out.extend(turns.into_iter().map(|turn| told(turn, at)));
                 }
             }
         }
@@ -161,6 +171,12 @@ impl<E: Engines> Centre<E> {
         self.gateways.values().flat_map(|fed| fed.evaluator.needed())
     }
 
+    /// Those of one gateway.
+    pub(super) fn needed_by(&self, gateway: &str) -> Vec<u64> {
+        let fed = self.gateways.get(gateway);
+        fed.map(|fed| fed.evaluator.needed().collect()).unwrap_or_default()
+    }
+
     /// Begins again before the first record.
     pub(super) fn forget(&mut self) {
         self.own = Own::new(self.engines.catalogue());
@@ -177,6 +193,68 @@ impl<E: Engines> Centre<E> {
         let sites = sites.into_iter().map(|model| model.site).collect();
         let fed = Fed { evaluator, sites, converter: Converter::default() };
         self.gateways.insert(gateway.to_owned(), fed);
+    }
+
+    /// Whether an epoch is, or was, in the chain of a gateway's evaluator.
+    pub(super) fn knows(&self, gateway: &str, epoch: u64) -> bool {
+        self.gateways.get(gateway).is_some_and(|fed| fed.evaluator.knows(epoch))
+    }
+
+    /// The block that a gateway's settled evaluator needs next.
+    pub(super) fn next(&self, gateway: &str) -> Option<BlockKey> {
+        self.gateways.get(gateway)?.evaluator.progress().next
+    }
+
+    /// Begins at `position` with what is known of sites and facts, and with the silent gateways that duty staff know of.
+    /// Silence counts from `now`. Gives back the alarms about silence that nobody watches any more.
+    pub(super) fn rebuild_own(
+        &mut self,
+        position: u64,
+        known: Known,
+        active: Vec<Transition>,
+        now: i64,
+    ) -> Vec<Transition> {
+        let catalogue = self.engines.catalogue();
+        let mut monitor = GatewayMonitor::new(catalogue, &known.sites(), now);
+        let mut feeders = FeederMonitor::new(catalogue, &known.sites(), now);
+        let left = monitor.resume(feeders.resume(active));
+        self.own = Own { position, known, monitor, feeders };
+        self.gateways.clear();
+        left.into_iter().filter(GatewayMonitor::makes).collect()
+    }
+
+    /// Begins a gateway's evaluator behind `past`, with those of the active alarms that are its own. Gives back those of
+    /// its sites that its rules do not have.
+    pub(super) fn rebuild(
+        &mut self,
+        gateway: &str,
+        past: &Past,
+        known: &Known,
+        active: &[ActiveAlarm],
+    ) -> Vec<Transition> {
+        let models = known.sites_of(gateway, u64::MAX);
+        let sites: BTreeSet<String> = models.iter().map(|model| model.site.clone()).collect();
+        let mut engine = self.engines.engine(gateway, &models);
+        let judged = |alarm: &&ActiveAlarm| {
+            let transition = &alarm.transition;
+            sites.contains(&transition.scope.site) && !GatewayMonitor::makes(transition)
+        };
+        let active: Vec<&ActiveAlarm> = active.iter().filter(judged).collect();
+        let all = active.iter().map(|alarm| alarm.transition.clone()).collect();
+        let left = self.engines.resume(&mut engine, all, past.segment);
+        let standing = active
+            .into_iter()
+            .filter(|alarm| !left.contains(&alarm.transition))
+            .map(|alarm| StandingAlarm {
+                transition: alarm.transition.clone(),
+                is_paged: alarm.is_paged,
+            })
+            .collect();
+        let facts = known.facts_of(&sites, u64::MAX);
+        let evaluator = Evaluator::resumed(engine, self.limits, past, standing, facts);
+        let fed = Fed { evaluator, sites, converter: Converter::default() };
+        self.gateways.insert(gateway.to_owned(), fed);
+        left
     }
 
     fn take_block(
@@ -222,7 +300,9 @@ impl<E: Engines> Centre<E> {
         if is_new && model_of(fact).is_some() {
             let (catalogue, sites) = (self.engines.catalogue(), self.own.known.sites());
             let mut monitor = GatewayMonitor::new(catalogue, &sites, at);
-            monitor.carry(&self.own.monitor);
+            let mut turns = Vec::new();
+            monitor.carry(&self.own.monitor, at, &mut turns);
+            out.extend(turns.into_iter().map(|turn| told(turn, at)));
             self.own.monitor = monitor;
             let mut feeders = FeederMonitor::new(catalogue, &sites, at);
             feeders.carry(&self.own.feeders);
@@ -240,20 +320,6 @@ impl<E: Engines> Centre<E> {
             }
             self.feed(&gateway, position, log, out, |_| Record::Facts(facts));
         }
-    }
-
-    /// What is judged on the centre's time is told at once: nothing of it is history.
-    fn told(&self, transition: Transition, now: i64) -> Said {
-        let page = if transition.turn().pages() { Page::Page } else { Page::Silent(Reason::Eased) };
-        // What is about a site is told by its first gateway.
-        let gateway = match transition.scope.object.as_str() {
-            "" => {
-                self.own.feeders.gateway_of(&transition.scope.site).unwrap_or_default().to_owned()
-            }
-            object => object.to_owned(),
-        };
-        let event = DutyEvent::Turn { sample_at: transition.t, transition, page, decided_at: now };
-        Said { gateway, output: Output::Duty(event) }
     }
 
     fn feed_all(
@@ -312,6 +378,15 @@ impl<E: Engines> Centre<E> {
         }
         true
     }
+}
+
+/// What is judged on the centre's time is told at once: nothing of it is history.
+fn told(transition: Transition, now: i64) -> Said {
+    let page = if transition.turn().pages() { Page::Page } else { Page::Silent(Reason::Eased) };
+    // The gateway may never have sent anything: it has no evaluator whose position this could move.
+    let gateway = CENTRE.to_owned();
+    let event = DutyEvent::Turn { sample_at: transition.t, transition, page, decided_at: now };
+    Said { gateway, output: Output::Duty(event) }
 }
 
 /// Reads waiting blocks again from the log.

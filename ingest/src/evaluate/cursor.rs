@@ -23,6 +23,8 @@ use crate::clock::Clock;
 use crate::log::{Batch, FollowError, Follower, Progress};
 use crate::state::{Position, Snapshot, State, StateError};
 
+mod restore;
+
 /// Time between two snapshots of a gateway's evaluator, ms.
 pub const SNAPSHOT_INTERVAL_MS: i64 = 30_000;
 /// Time between two showings of the rule states, ms.
@@ -54,12 +56,31 @@ pub enum CursorError {
     State(#[source] StateError),
 }
 
+impl CursorError {
+    /// Whether the log is damaged: only opening it again helps.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Log(error) if error.is_damage())
+    }
+}
+
 /// Where snapshots of one evaluator lie.
 #[derive(Debug, Default)]
 struct Taken {
+    /// Monotonic, ms.
     due_at: i64,
-    /// Positions of the durable ones, oldest first, at most two.
-    positions: VecDeque<u64>,
+    /// The durable ones, oldest first, at most two.
+    durable: VecDeque<Durable>,
+    /// What the one that is being written still waits for.
+    waiting: Vec<u64>,
+}
+
+/// A durable snapshot.
+#[derive(Debug, Default)]
+struct Durable {
+    position: u64,
+    /// Positions of blocks that wait in it: a start that goes on from it reads them again.
+    waiting: Vec<u64>,
 }
 
 /// See the module.
@@ -111,7 +132,8 @@ impl fmt::Debug for Works {
 }
 
 impl<E: Engines> Cursor<E> {
-    /// Loads the newest snapshots that belong to this log and goes on from the oldest of them.
+    /// Loads the newest snapshots that belong to this log and goes on from the oldest of them; an evaluator without a
+    /// usable one is rebuilt, see the module `restore`.
     ///
     /// # Errors
     /// When log or state database cannot be read.
@@ -138,7 +160,10 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Follows the log until `stop`, then takes a last snapshot of everything.
-    pub fn run(mut self, stop: &CancellationToken) {
+    ///
+    /// # Errors
+    /// When the log is damaged: opening it again salvages what can be read.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), CursorError> {
         let mut is_failing = false;
         while !stop.is_cancelled() {
             match self.step(WAIT) {
@@ -148,6 +173,7 @@ impl<E: Engines> Cursor<E> {
                     tracing::info!("the evaluator goes on");
                 }
                 Ok(_) => {}
+                Err(error) if error.is_damage() => return Err(error),
                 Err(error) => {
                     if !is_failing {
                         tracing::error!(error = %chain_of(&error), "no alarm is raised until this is mended");
@@ -161,6 +187,7 @@ impl<E: Engines> Cursor<E> {
         if let Err(error) = self.finish() {
             tracing::warn!(error = %chain_of(&error), "no last snapshot, the next start takes longer");
         }
+        Ok(())
     }
 
     /// Takes and applies some records, waiting up to `wait` for the first; `true` where there were any.
@@ -176,6 +203,10 @@ impl<E: Engines> Cursor<E> {
         self.apply()?;
         self.progress.judged(self.position);
         self.show();
+        // A waiting block that lies on a damaged page is never read by going on.
+        if let Some(error) = self.log.take_damage() {
+            return Err(CursorError::Log(error));
+        }
         Ok(is_more)
     }
 
@@ -207,57 +238,6 @@ impl<E: Engines> Cursor<E> {
         &self.centre
     }
 
-    fn restore(&mut self) -> Result<(), CursorError> {
-        let names = self.ask(|state| async move { state.evaluators().await })?;
-        let mut from = u64::MAX;
-        let known = self.usable(CENTRE)?;
-        match known.filter(|snapshot| self.centre.restore_own(snapshot)) {
-            Some(snapshot) => from = from.min(snapshot.at.position),
-            None => from = 0,
-        }
-        for name in names.iter().filter(|name| name.as_str() != CENTRE) {
-            match self.usable(name)? {
-                Some(snapshot) if from > 0 && self.centre.restore_gateway(name, &snapshot) => {
-                    from = from.min(snapshot.at.position);
-                }
-                _ => from = 0,
-            }
-        }
-        if from == 0 {
-            self.centre.forget();
-            self.taken.clear();
-        }
-        self.position = if from == u64::MAX { 0 } else { from };
-        self.applied = self.position;
-        self.progress.evaluated(self.position);
-        self.progress.judged(self.position);
-        self.hold();
-        Ok(())
-    }
-
-    /// The newest snapshot of an evaluator that means a place of this log. Where a newer one does not, the log was
-    /// restored from a backup, and the verdict journal goes back with it.
-    fn usable(&mut self, name: &str) -> Result<Option<Snapshot>, CursorError> {
-        let wanted = name.to_owned();
-        let found = self.ask(|state| async move { state.snapshots(&wanted).await })?;
-        let newest = found.first().map(|snapshot| snapshot.at);
-        let lineage = &self.log.shared().lineage;
-        let is_shared = |at: Position| {
-            let at = crate::store::Position { log_id: at.log_id, position: at.position };
-            lineage.resolve(at) == at.position
-        };
-        let mut shared = found.into_iter().filter(|snapshot| is_shared(snapshot.at));
-        let Some(snapshot) = shared.next() else { return Ok(None) };
-        let second = shared.next().map(|snapshot| snapshot.at.position);
-        if newest != Some(snapshot.at) && name != CENTRE {
-            let (gateway, to) = (name.to_owned(), snapshot.clone());
-            self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
-        }
-        let taken = self.taken.entry(name.to_owned()).or_default();
-        taken.positions = second.into_iter().chain([snapshot.at.position]).collect();
-        Ok(Some(snapshot))
-    }
-
     fn take(&mut self, batch: Batch) {
         let mut said = Vec::new();
         for record in &batch.records {
@@ -273,7 +253,7 @@ impl<E: Engines> Cursor<E> {
     }
 
     fn collect(&mut self) {
-        let now = self.clock.now_ms();
+        let now = self.clock.mono_ms();
         self.collect_until(now);
     }
 
@@ -322,6 +302,7 @@ impl<E: Engines> Cursor<E> {
                 gateway => self.centre.snapshot(gateway, log_id),
             };
             taken.due_at = now.saturating_add(SNAPSHOT_INTERVAL_MS);
+            taken.waiting = self.centre.needed_by(&name);
             due.extend(snapshot.map(|snapshot| (name, snapshot)));
         }
         due
@@ -337,9 +318,10 @@ impl<E: Engines> Cursor<E> {
             self.applied = self.applied.max(batch.position.position);
             if let Some(snapshot) = batch.snapshot {
                 let taken = self.taken.entry(batch.evaluator).or_default();
-                taken.positions.push_back(snapshot.at.position);
-                if taken.positions.len() > 2 {
-                    taken.positions.pop_front();
+                let waiting = std::mem::take(&mut taken.waiting);
+                taken.durable.push_back(Durable { position: snapshot.at.position, waiting });
+                if taken.durable.len() > 2 {
+                    taken.durable.pop_front();
                 }
             }
         }
@@ -351,15 +333,20 @@ impl<E: Engines> Cursor<E> {
         Ok(())
     }
 
-    /// Says what the log must keep: everything since the second-newest snapshots, and blocks that still wait.
+    /// Says what the log must keep: everything since the second-newest snapshots, and blocks that wait in any of them or
+    /// still wait now.
     fn hold(&self) {
-        let second = |taken: &Taken| match taken.positions.len() {
-            2 => taken.positions[0],
+        let second = |taken: &Taken| match taken.durable.len() {
+            2 => taken.durable[0].position,
             _ => 0,
         };
         let after = self.taken.values().map(second).min().unwrap_or(0);
+        let durable = self.taken.values().flat_map(|taken| &taken.durable);
+        let waiting = durable.flat_map(|durable| durable.waiting.iter().copied());
+        let needed = self.centre.needed().chain(waiting);
+        // What is kept first: nobody may evict up to `after` by the list of an earlier snapshot.
+        self.progress.keep(needed.filter(|position| *position <= after).collect());
         self.progress.snapshot(after);
-        self.progress.keep(self.centre.needed().filter(|position| *position <= after).collect());
     }
 
     /// A position of the present start of the centre.
@@ -369,7 +356,7 @@ impl<E: Engines> Cursor<E> {
     }
 
     fn show(&mut self) {
-        let now = self.clock.now_ms();
+        let now = self.clock.mono_ms();
         if now.saturating_sub(self.shown_at) < SHOW_INTERVAL_MS {
             return;
         }

@@ -30,6 +30,15 @@ pub trait Engines {
     /// Whether an engine that came out of a snapshot runs the rules of today.
     fn runs(&self, engine: &Self::Engine) -> bool;
 
+    /// Lets an engine that has seen nothing hold alarms as active, in a time segment; gives back those whose place its
+    /// rules do not have.
+    fn resume(
+        &self,
+        engine: &mut Self::Engine,
+        active: Vec<Transition>,
+        segment: u32,
+    ) -> Vec<Transition>;
+
     /// The rules that silence is judged by.
     fn catalogue(&self) -> &rules::Catalogue;
 
@@ -64,6 +73,15 @@ impl Engines for CatalogueEngines {
 
     fn runs(&self, engine: &rules::Engine) -> bool {
         engine.runs(&self.catalogue)
+    }
+
+    fn resume(
+        &self,
+        engine: &mut rules::Engine,
+        active: Vec<Transition>,
+        segment: u32,
+    ) -> Vec<Transition> {
+        engine.resume(active, segment)
     }
 
     fn catalogue(&self) -> &rules::Catalogue {

@@ -1,7 +1,7 @@
 //! Snapshots of evaluators, and which of them a start may use.
 //!
 //! One snapshot per gateway, at the gateway's own position, and one of what the centre itself knows (name [`CENTRE`]). A snapshot of another engine version, of other rules, of another log or that cannot be read is not used: that evaluator
-//! begins at the start of the log again; transition keys keep it from repeating itself.
+//! is rebuilt, see `cursor::restore`; transition keys keep it from repeating itself.
 
 use rules::evaluator::Evaluator;
 use serde::Serialize;
@@ -59,6 +59,12 @@ impl<E: Engines> Centre<E> {
         }
         self.restore(gateway, evaluator);
         true
+    }
+
+    /// Positions of the blocks that wait in a snapshot of a gateway; none where it cannot be used.
+    pub(super) fn waiting_in(&self, snapshot: &Snapshot) -> Vec<u64> {
+        let evaluator = self.read::<Evaluator<E::Engine>>(snapshot);
+        evaluator.map(|evaluator| evaluator.needed().collect()).unwrap_or_default()
     }
 
     fn read<T: DeserializeOwned>(&self, snapshot: &Snapshot) -> Option<T> {

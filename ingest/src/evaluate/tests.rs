@@ -1,4 +1,5 @@
 //! From a log of hand-made blocks to rows in the state database, through kills and out of order.
 
 mod bench;
+mod rebuild;
 mod run;

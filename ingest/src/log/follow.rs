@@ -56,12 +56,34 @@ pub enum FollowError {
     /// The file cannot be read.
     #[error("the log cannot be read")]
     Log(#[source] spool::Error),
+    /// A page of the file is damaged.
+    #[error("the log's page with record {position} cannot be read: {why}")]
+    Damage {
+        /// The record.
+        position: u64,
+        /// What the log said.
+        why: String,
+    },
     /// A record is of a newer program.
     #[error("a record of the log cannot be understood")]
     Record(#[source] RecordError),
     /// A block cannot be decoded.
     #[error("a block of the log cannot be decoded")]
     Block(#[source] DecodeBlockError),
+}
+
+impl FollowError {
+    /// Whether the file is damaged: only opening it again helps, which sets it aside and salvages what can be read.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) | Self::Block(DecodeBlockError::Log { source: error, .. }) => {
+                error.class() == spool::Class::Reopen
+            }
+            Self::Damage { .. } => true,
+            Self::Record(_) | Self::Block(_) => false,
+        }
+    }
 }
 
 /// Records after a position, in order.
@@ -95,19 +117,26 @@ pub struct Follower {
     reader: LogReader,
     decoder: Decoder,
     shared: Arc<Shared>,
+    damage: Option<FollowError>,
 }
 
 impl Follower {
     /// A follower with its own connection to the log.
     #[must_use]
     pub fn new(reader: LogReader, shared: Arc<Shared>) -> Self {
-        Self { reader, decoder: Decoder::default(), shared }
+        Self { reader, decoder: Decoder::default(), shared, damage: None }
     }
 
     /// What the receiver shares with its followers.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The log itself, for what a cursor must know of it at a start.
+    #[must_use]
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
     }
 
     /// The records after `after`; waits up to `wait` for the first. An empty batch with `up_to == after` means none came.
@@ -140,12 +169,25 @@ impl Follower {
         records.filter_map(|r| r.map(|r| r.block().cloned()).transpose()).collect()
     }
 
+    /// The damage that [`Follower::block_at`] met since the last call.
+    pub fn take_damage(&mut self) -> Option<FollowError> {
+        self.damage.take()
+    }
+
     /// What lies at one position now.
     ///
     /// # Errors
     /// [`FollowError`]; asking again later may help.
     pub fn block_at(&mut self, position: u64) -> Result<Found, FollowError> {
-        let mut entries = self.reader.at(&[position]).map_err(FollowError::Log)?;
+        let mut entries = match self.reader.at(&[position]) {
+            Ok(entries) => entries,
+            Err(error) if error.class() == spool::Class::Reopen => {
+                let why = error.to_string();
+                self.damage = Some(FollowError::Log(error));
+                return Err(FollowError::Damage { position, why });
+            }
+            Err(error) => return Err(FollowError::Log(error)),
+        };
         let Some(entry) = entries.pop() else { return Ok(Found::Gone) };
         let record = self.decode(entry)?;
         Ok(match &record.body {

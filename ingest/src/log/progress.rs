@@ -13,6 +13,7 @@ pub struct Progress {
     judged: AtomicU64,
     evaluator_failing: AtomicBool,
     snapshot: AtomicU64,
+    lost: AtomicU64,
     keep: Mutex<Arc<Vec<u64>>>,
 }
 
@@ -20,6 +21,17 @@ impl Progress {
     /// The store has everything up to here, durably.
     pub fn stored(&self, position: u64) {
         self.store.store(position, Ordering::Release);
+    }
+
+    /// The store writer did not find so many blocks that were to be stored.
+    pub fn lose(&self, blocks: u64) {
+        self.lost.fetch_add(blocks, Ordering::Relaxed);
+    }
+
+    /// Blocks that the store writer did not find, since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// The evaluator has judged everything up to here, and what it decided is durable and told.
@@ -51,6 +63,7 @@ impl Progress {
     /// Positions of blocks that wait for their turn in the evaluator: they stay, however old.
     pub fn keep(&self, mut positions: Vec<u64>) {
         positions.sort_unstable();
+        positions.dedup();
         *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(positions);
     }
 

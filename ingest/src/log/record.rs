@@ -12,6 +12,7 @@
 //!    5  tick        ""       0, 0            empty                empty; its time is received_at
 //!    6  start       ""       log_id, 0       empty                empty; its time is received_at
 //!    7  presence    its      its epoch, 0    empty                PresenceBody, postcard
+//!    8  step        ""       0, 0            empty                StepBody, postcard; the time after it is received_at
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub mod kind {
     pub const START: u8 = 6;
     /// A gateway came or went.
     pub const PRESENCE: u8 = 7;
+    /// The centre's clock was set while it ran.
+    pub const STEP: u8 = 8;
 }
 
 /// What was decided about a block at receive, once and for ever.
@@ -135,6 +138,17 @@ pub enum CentreRecord {
         /// Mains of the gateway is gone.
         on_battery: bool,
     },
+    /// The centre's clock was set while it ran: times before this record and after it are `by` ms further apart than
+    /// they were in truth.
+    Step {
+        /// Ms; negative where the clock went back.
+        by: i64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StepBody {
+    by: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -216,6 +230,7 @@ impl CentreRecord {
                 let body = PresenceBody { online: *online, on_battery: *on_battery };
                 encoded(kind::PRESENCE, *epoch, 0, to_bytes(&body))
             }
+            Self::Step { by } => encoded(kind::STEP, 0, 0, to_bytes(&StepBody { by: *by })),
         }
     }
 
@@ -239,6 +254,10 @@ impl CentreRecord {
                 let body: PresenceBody = from_bytes("a presence record", &record.bytes)?;
                 let PresenceBody { online, on_battery } = body;
                 Ok(Self::Presence { epoch: record.epoch, online, on_battery })
+            }
+            kind::STEP => {
+                let StepBody { by } = from_bytes("a step of the clock", &record.bytes)?;
+                Ok(Self::Step { by })
             }
             kind => Err(RecordError::Kind { kind }),
         }

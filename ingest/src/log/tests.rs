@@ -45,6 +45,7 @@ fn records_are_read_back_as_they_were_written() {
         CentreRecord::Tick,
         CentreRecord::Start { log_id: 0xfeed },
         CentreRecord::Presence { epoch: 4, online: false, on_battery: true },
+        CentreRecord::Step { by: -7_200_000 },
     ];
     for record in records {
         assert_eq!(CentreRecord::decode(&stored(&record)).unwrap(), record);

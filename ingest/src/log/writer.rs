@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Decided;
-use super::{Batch, DecodedBlock, Follower, Progress, RecordBody};
+use super::{Batch, DecodedBlock, FollowError, Follower, Progress, RecordBody};
 use crate::chain_of;
 use crate::clock::Clock;
 use crate::live::Live;
@@ -86,17 +86,22 @@ impl Writer {
                 at
             }
         };
+        warn_of_gap(&follower, at);
         told.progress.stored(at);
         Ok(Self { follower, store, told, at })
     }
 
     /// Runs until `stop`; returns the store.
-    pub fn run(mut self, stop: &CancellationToken) -> Box<dyn Store> {
+    ///
+    /// # Errors
+    /// When the log is damaged: opening it again salvages what can be read.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<Box<dyn Store>, FollowError> {
         let mut pause = Pause::default();
         while !stop.is_cancelled() {
             let batch = match self.follower.next(self.at, WAIT) {
                 Ok(batch) if batch.up_to == self.at => continue,
                 Ok(batch) => batch,
+                Err(error) if error.is_damage() => return Err(error),
                 Err(error) => {
                     tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
                     pause.wait(stop);
@@ -111,13 +116,14 @@ impl Writer {
                         tracing::info!("the store takes data again");
                     }
                 }
+                Err(WriteError::Log(error)) if error.is_damage() => return Err(error),
                 Err(error) => {
                     self.trouble(&error, &pause);
                     pause.wait(stop);
                 }
             }
         }
-        self.store
+        Ok(self.store)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
@@ -149,6 +155,12 @@ impl Writer {
         let offset = block.block.clock.boot_offset.or(decided.offset);
         if let (false, Some(offset)) = (decided.releases.is_empty(), offset) {
             let held = self.follower.blocks_at(&decided.releases).map_err(WriteError::Log)?;
+            let absent = decided.releases.len().saturating_sub(held.len());
+            if absent > 0 {
+                tracing::error!(gateway = %block.gateway, absent, released_by = block.position,
+                    "blocks of a clock that was set late are no longer in the log and cannot be stored");
+                self.told.progress.lose(absent as u64);
+            }
             out.extend(held.iter().map(|b| Arc::new(b.timed_by(offset))));
         }
         match decided.offset {
@@ -182,11 +194,23 @@ impl Writer {
     }
 }
 
+/// A store from a backup may be older than what the log has evicted: then nothing can bring the difference back.
+fn warn_of_gap(follower: &Follower, at: u64) {
+    let reader = follower.reader();
+    let is_behind = reader.last_position().is_ok_and(|last| last > at);
+    if is_behind && reader.at(&[at + 1]).is_ok_and(|entries| entries.is_empty()) {
+        tracing::error!(
+            at,
+            "the log has evicted what follows the store's position: that history is in no store; was the store restored from a backup?"
+        );
+    }
+}
+
 /// Why a batch is not in the store yet.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error("released blocks cannot be read")]
-    Log(#[source] super::FollowError),
+    Log(#[source] FollowError),
     #[error("the store did not take the batch")]
     Store(#[source] StoreError),
 }

@@ -19,6 +19,7 @@ pub(super) struct Arrival<'a> {
     pub(super) known: &'a Known,
     pub(super) gateway: &'a GatewayName,
     pub(super) boot: Boot,
+    pub(super) sent_mono_ms: u64,
     pub(super) at: i64,
 }
 
@@ -94,7 +95,7 @@ impl Receiver {
         if logged.is_none_or(|sha| sha == sha16(bytes)) {
             return Ok(Outcome::Duplicate);
         }
-        if self.quarantine_full.contains(arrival.gateway) {
+        if self.is_quarantine_full(arrival) {
             return Ok(Outcome::Refused("quarantine_full"));
         }
         let detail = "a block with other bytes was logged under this key".to_owned();
@@ -205,6 +206,10 @@ impl Receiver {
         let empty = Readings::default();
         let meta =
             self.judge_time(arrival.gateway, &block.clock, block.readings().unwrap_or(&empty), now);
+        if !meta.masked_rows.is_empty() && self.is_quarantine_full(arrival) {
+            return Ok(Outcome::Refused("quarantine_full"));
+        }
+        self.watch_clock(port, arrival, &block, meta.is_ahead);
         let mut decided = self.release(arrival.gateway, &block.clock);
         decided.is_superseded = self.is_superseded(arrival.known);
         let is_held =
@@ -283,7 +288,7 @@ impl Receiver {
         if self.is_logged(port, arrival.gateway, (epoch, seq)) {
             return Ok(Outcome::Duplicate);
         }
-        if self.quarantine_full.contains(arrival.gateway) {
+        if self.is_quarantine_full(arrival) {
             return Ok(Outcome::Refused("quarantine_full"));
         }
         match port.add_logged(name, epoch, seq) {

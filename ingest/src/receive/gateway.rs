@@ -72,6 +72,8 @@ pub struct HeldBlock {
     pub epoch: u64,
     /// Its place in the log.
     pub position: u64,
+    /// Place of the record that brought its boot's offset and released it to the store; 0 while it is held.
+    pub released_by: u64,
 }
 
 /// One gateway.
@@ -81,14 +83,44 @@ pub struct GatewayState {
     pub kept: Kept,
     /// Blocks of an unset clock that wait; kept as one row of the log each.
     pub held: BTreeMap<u64, HeldBlock>,
+    /// Blocks that were held and that a record released: they stay until the store has taken that record.
+    pub released: BTreeMap<u64, HeldBlock>,
     /// The highest stamp of the boot that arrived last.
     pub last: Option<Stamp>,
     /// Manifests that it is to send.
     pub need: BTreeSet<ManifestKey>,
     /// What its newest block of a synced clock said: ahead of the centre or not, and when.
     pub clock: Option<(bool, i64)>,
+    /// Since when its newest blocks are closed long before they arrive, although they were sent at once.
+    pub behind: Option<Behind>,
+    /// When people were last told of its clock and of its full quarantine, ms UTC.
+    pub told: Told,
     /// What is due to be acked.
     pub ack: AckDue,
+}
+
+/// A clock that stands behind the centre's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// The centre's time of the first such block, ms UTC.
+    pub since: i64,
+    /// How far behind it was then, ms.
+    pub lag: i64,
+    /// How far behind the newest is, ms.
+    pub now: i64,
+    /// The centre's time of the newest such block, ms UTC.
+    pub at: i64,
+}
+
+/// When people were last told, ms UTC; `None` = not since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Of a clock that is ahead.
+    pub ahead: Option<i64>,
+    /// Of a clock that is behind.
+    pub behind: Option<i64>,
+    /// Of a full quarantine.
+    pub full: Option<i64>,
 }
 
 /// When and what to ack.
@@ -132,8 +164,9 @@ impl GatewayState {
     /// A gateway as the log kept it.
     #[must_use]
     pub fn restored(kept: Kept, held: impl IntoIterator<Item = HeldBlock>) -> Self {
-        let held = held.into_iter().map(|h| (h.position, h)).collect();
-        Self { kept, held, ..Self::default() }
+        let all = held.into_iter().map(|h| (h.position, h));
+        let (held, released) = all.partition(|(_, h)| h.released_by == 0);
+        Self { kept, held, released, ..Self::default() }
     }
 
     pub(super) fn heard(&mut self, stamp: &Stamp, at: i64) {
@@ -175,7 +208,11 @@ pub fn held_key(gateway: &str, position: u64) -> Vec<u8> {
 /// Value of a held block in the log.
 #[must_use]
 pub fn held_value(held: &HeldBlock) -> Vec<u8> {
-    [held.boot.to_le_bytes(), held.epoch.to_le_bytes()].concat()
+    let mut value = [held.boot.to_le_bytes(), held.epoch.to_le_bytes()].concat();
+    if held.released_by > 0 {
+        value.extend(held.released_by.to_le_bytes());
+    }
+    value
 }
 
 /// Reads a held block back: its gateway and itself.
@@ -185,6 +222,8 @@ pub fn held_from(key: &[u8], value: &[u8]) -> Option<(String, HeldBlock)> {
     let (gateway, position) = key.rsplit_once('/')?;
     let boot = u64::from_le_bytes(value.get(..8)?.try_into().ok()?);
     let epoch = u64::from_le_bytes(value.get(8..16)?.try_into().ok()?);
+    let released_by =
+        value.get(16..24).and_then(|v| v.try_into().ok()).map_or(0, u64::from_le_bytes);
     let position = u64::from_str_radix(position, 16).ok()?;
-    Some((gateway.to_owned(), HeldBlock { boot, epoch, position }))
+    Some((gateway.to_owned(), HeldBlock { boot, epoch, position, released_by }))
 }

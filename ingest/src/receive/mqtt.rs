@@ -235,7 +235,10 @@ pub async fn publish(
                 let poll = async {
                     loop {
                         match events.poll().await {
-                            Ok(Event::Incoming(Packet::ConnAck(_))) => up.notify_one(),
+                            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                                pause.reset();
+                                up.notify_one();
+                            }
                             Ok(_) => {}
                             Err(error) => return error.to_string(),
                         }

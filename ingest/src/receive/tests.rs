@@ -288,6 +288,56 @@ fn centre_distrusts_its_own_clock_when_most_gateways_are_ahead() {
     assert!(!centre.receiver.distrusts_own_clock(NOW + 3_600_000));
 }
 
+// Goal: a gateway whose clock is ahead is named, once, and cannot fill the quarantine without end.
+#[test]
+fn a_clock_that_is_ahead_is_told_and_a_full_quarantine_does_not_ack() {
+    let mut centre = Centre::new();
+    centre.send("g1", Item::Manifest(plan().encode()), NOW);
+    let codes = |centre: &mut Centre| -> Vec<&str> {
+        centre.receiver.committed().notices.iter().map(|n| n.code).collect()
+    };
+    let ahead = |seq| Item::Block(rows(1, seq, &[NOW + 61_000]).encode());
+    assert_eq!(centre.send("g1", ahead(1), NOW), Outcome::Logged);
+    assert_eq!(codes(&mut centre), ["clock_ahead"]);
+    assert_eq!(centre.send("g1", ahead(2), NOW), Outcome::Logged);
+    assert!(codes(&mut centre).is_empty(), "not with every block");
+    centre.receiver.set_quarantine_full([name("g1")].into());
+    assert_eq!(centre.send("g1", ahead(3), NOW), Outcome::Refused("quarantine_full"));
+    assert_eq!(codes(&mut centre), ["quarantine_full"]);
+    let fine = Item::Block(rows(1, 4, &[NOW]).encode());
+    assert_eq!(centre.send("g1", fine, NOW), Outcome::Logged);
+    assert!(!centre.receiver.doubts_own_clock(NOW));
+    let far = Block { clock: clock(NOW + 3_600_000), ..block(1, 5) };
+    assert_eq!(centre.send("g1", Item::Block(far.encode()), NOW), Outcome::Logged);
+    assert!(centre.receiver.doubts_own_clock(NOW), "one gateway is too few to decide");
+}
+
+// Goal: a clock that is behind mutes every page, so it is told; backfill and what a broker had kept are no such clock.
+#[test]
+fn a_clock_that_is_behind_is_told_once_it_is_steady() {
+    let mut centre = Centre::new();
+    let mut told = Vec::new();
+    let mut send = |centre: &mut Centre, seq: u64, closed_at: i64, at: i64| {
+        let block = Block { clock: clock(closed_at), ..block(1, seq) };
+        centre.send("g1", Item::Block(block.encode()), at);
+        told.extend(centre.receiver.committed().notices.into_iter().map(|n| n.code));
+        told.clone()
+    };
+    // Ten minutes of a broker's queue within three seconds, then the present.
+    for seq in 1..=60_u64 {
+        let back = i64::try_from(60 - seq).unwrap() * 10_000;
+        send(&mut centre, seq, NOW - back, NOW + i64::try_from(seq).unwrap() * 50);
+    }
+    assert!(send(&mut centre, 61, NOW + 40_000, NOW + 40_000).is_empty());
+    for seq in 62..=102_u64 {
+        let at = NOW + i64::try_from(seq).unwrap() * 1_000;
+        send(&mut centre, seq, at - 90_000, at);
+    }
+    let at = NOW + 110_000;
+    assert_eq!(send(&mut centre, 103, at - 90_000, at), ["clock_behind"]);
+    assert!(!centre.receiver.runs_ahead(at));
+}
+
 fn unset(epoch: u64, seq: u64, mono_ms: u64) -> Block {
     let clock = Clock {
         state: ClockState::Unset,
@@ -316,6 +366,27 @@ fn blocks_of_an_unset_clock_are_released_by_the_record_that_knows_the_offset() {
     centre.block(&unset(1, 4, 250), NOW);
     assert_eq!(centre.meta(1, 4).decided.offset, Some(NOW));
     assert!(centre.receiver.lost_in_time(&centre.log).is_empty());
+}
+
+// Goal: a store that lags still finds what a record released: its row outlives restarts until the store has that record.
+#[test]
+fn released_blocks_stay_until_the_store_has_the_record_that_released_them() {
+    let mut centre = Centre::new();
+    centre.block(&unset(1, 1, 100), NOW);
+    let known = Clock { boot: Boot(7), boot_offset: Some(NOW), mono_ms: 300, ..clock(NOW + 300) };
+    centre.block(&Block { clock: known, ..block(1, 2) }, NOW);
+    centre.restart(2);
+    let released = |centre: &Centre| {
+        let state = centre.receiver.gateway(&name("g1")).unwrap();
+        (state.held.len(), state.released.values().map(|h| h.released_by).collect::<Vec<_>>())
+    };
+    let by = centre.log.records.last().unwrap().position;
+    assert_eq!(released(&centre), (0, vec![by]));
+    centre.receiver.forget_released(&mut centre.log, by - 1, 10);
+    assert_eq!(released(&centre).1, [by], "the store is not there yet");
+    centre.receiver.forget_released(&mut centre.log, by, 10);
+    centre.restart(3);
+    assert_eq!(released(&centre), (0, vec![]));
 }
 
 #[test]

@@ -30,6 +30,16 @@ impl Receiver {
         words.len() >= JURY_MIN && ahead * 2 > words.len()
     }
 
+    /// Whether the one or two gateways with a synced clock all say that the centre's own is behind: too few to believe
+    /// them, enough to tell.
+    #[must_use]
+    pub fn doubts_own_clock(&self, now: i64) -> bool {
+        let words = self.gateways.values().filter_map(|g| g.clock);
+        let fresh: Vec<bool> =
+            words.filter(|(_, at)| now - at <= CLOCK_WORD_MS).map(|(ahead, _)| ahead).collect();
+        (1..JURY_MIN).contains(&fresh.len()) && fresh.iter().all(|ahead| *ahead)
+    }
+
     /// Decides what is ahead in a block, and notes what its clock says of the centre's.
     pub(super) fn judge_time(
         &mut self,
@@ -90,16 +100,33 @@ impl Receiver {
         let (clock, epoch, position) = block;
         let state = self.touch(gateway);
         for released in &decided.releases {
-            state.held.remove(released);
-            port.put(&gateway::held_key(gateway.as_str(), *released), None);
+            let Some(held) = state.held.remove(released) else { continue };
+            // The store may be far behind: it reads the block when it meets this record.
+            let held = HeldBlock { released_by: position, ..held };
+            state.released.insert(*released, held);
+            let key = gateway::held_key(gateway.as_str(), *released);
+            port.put(&key, Some(&gateway::held_value(&held)));
         }
         if clock.state == ClockState::Unset && decided.offset.is_none() {
-            let held = HeldBlock { boot: clock.boot.0, epoch, position };
+            let held = HeldBlock { boot: clock.boot.0, epoch, position, released_by: 0 };
             state.held.insert(position, held);
             port.put(
                 &gateway::held_key(gateway.as_str(), position),
                 Some(&gateway::held_value(&held)),
             );
+        }
+    }
+
+    /// Forgets released blocks that the store has, at most `most`: it has taken everything up to `stored`.
+    pub fn forget_released(&mut self, port: &mut impl LogPort, stored: u64, most: usize) {
+        let of = |(name, state): (&GatewayName, &GatewayState)| {
+            let done = state.released.values().filter(|h| h.released_by <= stored);
+            done.map(|h| (name.clone(), h.position)).collect::<Vec<_>>()
+        };
+        let done: Vec<_> = self.gateways.iter().flat_map(of).take(most).collect();
+        for (name, position) in done {
+            self.touch(&name).released.remove(&position);
+            port.put(&gateway::held_key(name.as_str(), position), None);
         }
     }
 

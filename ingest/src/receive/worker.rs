@@ -34,6 +34,9 @@ use crate::registry::Registrar;
 
 mod house;
 
+#[cfg(test)]
+mod tests;
+
 /// Messages in one group at most.
 const GROUP_MESSAGES_MAX: usize = 1_024;
 /// Bytes of frames in one group at most.
@@ -46,6 +49,8 @@ const GATHER_MESSAGES: usize = 64;
 const IDLE: Duration = Duration::from_millis(200);
 /// Time between two ticks, ms.
 const TICK_MS: i64 = 1_000;
+/// The clock was set where it differs by more than this from what passed since the last look, ms.
+const STEP_MS: i64 = 5_000;
 
 /// Something for the receiver.
 #[derive(Debug)]
@@ -134,7 +139,27 @@ pub struct Worker {
     ring: KeyRing,
     ticked_at: i64,
     housed_at: i64,
+    /// Wall time minus monotonic time at the last look, ms.
+    offset: i64,
     crowded: bool,
+    /// Damaged records taken out of the log.
+    discarded: usize,
+}
+
+/// Why the receiver ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The log is damaged or cannot be used at all.
+    #[error("the durable log cannot be used")]
+    Log(#[from] spool::Error),
+    /// Damaged records were taken out of the log.
+    #[error(
+        "{records} damaged record(s) were taken out of the log: starting anew makes the gateways send them again"
+    )]
+    Discarded {
+        /// How many.
+        records: usize,
+    },
 }
 
 /// What a group brings.
@@ -169,18 +194,28 @@ impl Worker {
     #[must_use]
     pub fn new(works: Works, receiver: Receiver) -> Self {
         let ring = KeyRing::of(&works.registrar.current());
-        Self { works, receiver, ring, ticked_at: 0, housed_at: 0, crowded: false }
+        let offset = offset(&*works.clock);
+        Self {
+            works,
+            receiver,
+            ring,
+            ticked_at: 0,
+            housed_at: 0,
+            offset,
+            crowded: false,
+            discarded: 0,
+        }
     }
 
     /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.
     ///
     /// # Errors
-    /// When the log is damaged: opening it again salvages what can be read.
+    /// When the log is damaged: opening it again salvages what can be read, and gateways send what is lost again.
     pub fn run(
         mut self,
         inbox: &Inbox<ToWorker>,
         stop: &CancellationToken,
-    ) -> Result<(), spool::Error> {
+    ) -> Result<(), WorkerError> {
         loop {
             let stopping = stop.is_cancelled();
             let group = match inbox.recv_timeout(if stopping { Duration::ZERO } else { IDLE }) {
@@ -191,6 +226,10 @@ impl Worker {
             self.follow_registry();
             self.commit(group)?;
             self.keep_house()?;
+            if self.discarded > 0 {
+                // A gateway lets go of what this start has acked; only another start's id makes it send that again.
+                return Err(WorkerError::Discarded { records: self.discarded });
+            }
             self.send_acks();
         }
     }
@@ -206,13 +245,20 @@ impl Worker {
     fn commit(&mut self, group: Group) -> Result<(), spool::Error> {
         let now = self.works.clock.now_ms();
         let tick = now - self.ticked_at >= TICK_MS || now < self.ticked_at;
-        if group.messages.is_empty() && group.facts.is_empty() && !tick {
+        let offset = offset(&*self.works.clock);
+        let by = offset.saturating_sub(self.offset);
+        let step = (by.abs() > STEP_MS).then_some(by);
+        if group.messages.is_empty() && group.facts.is_empty() && !tick && step.is_none() {
             self.works.acker.ack(&group.tickets);
             return Ok(());
         }
         self.receiver.set_quarantine_full(self.works.quarantine.full());
-        match self.transact(&group, tick, now) {
+        match self.transact(&group, tick, step, now) {
             Ok(logged) => {
+                if let Some(by) = step {
+                    tracing::warn!(by_ms = by, "the centre's clock was set");
+                }
+                self.offset = offset;
                 self.ticked_at = if tick { now } else { self.ticked_at };
                 self.works.metrics.commits.inc();
                 let effects = self.receiver.committed();
@@ -232,7 +278,13 @@ impl Worker {
         Ok(())
     }
 
-    fn transact(&mut self, group: &Group, tick: bool, now: i64) -> Result<Vec<u64>, Failed> {
+    fn transact(
+        &mut self,
+        group: &Group,
+        tick: bool,
+        step: Option<i64>,
+        now: i64,
+    ) -> Result<Vec<u64>, Failed> {
         let works = &mut self.works;
         let (used, bound) = works.log.size().map_err(Failed::Log)?;
         let room = Room { used, bound, gateway_quota: works.gateway_quota };
@@ -240,6 +292,9 @@ impl Worker {
         works.metrics.log_bytes.set(gauge(used));
         works.metrics.log_bytes_max.set(gauge(bound));
         let mut txn = works.log.begin();
+        if let Some(by) = step {
+            self.receiver.clock_stepped(&mut txn, by, now);
+        }
         for message in &group.messages {
             let inbound =
                 Inbound { gateway: &message.topic.gateway, frame: &message.payload, at: now };
@@ -320,6 +375,10 @@ impl Worker {
             }
         }
     }
+}
+
+fn offset(clock: &dyn Clock) -> i64 {
+    clock.now_ms().saturating_sub(clock.mono_ms())
 }
 
 /// Takes what is there already, and waits a little for more while the group is small.

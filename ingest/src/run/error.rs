@@ -26,6 +26,12 @@ pub enum RunError {
     /// The durable log.
     #[error("the durable log cannot be used")]
     Log(#[source] spool::Error),
+    /// The receiver ended.
+    #[error("the receiver cannot go on")]
+    Receiver(#[source] crate::receive::worker::WorkerError),
+    /// The store writer cannot read the log.
+    #[error("the store writer cannot go on")]
+    Writer(#[source] crate::log::FollowError),
     /// What the log kept of a gateway was written by another version.
     #[error("what the log kept of gateway {gateway} cannot be read; run the version that wrote it")]
     Kept {

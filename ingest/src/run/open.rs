@@ -22,7 +22,7 @@ use crate::log::record::CentreRecord;
 use crate::log::writer::WriterStats;
 use crate::log::{Follower, Lineage, Progress, Shared, tail};
 use crate::metrics::Metrics;
-use crate::quarantine::Quarantine;
+use crate::quarantine::{Quarantine, RefusedBlocks};
 use crate::receive::gateway::{HELD_PREFIX, HeldBlock, KEPT_PREFIX, Kept, held_from};
 use crate::receive::mqtt::Sessions;
 use crate::receive::worker::{Outgoing, Works};
@@ -135,7 +135,8 @@ pub(super) fn open(
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
-    let store = super::store::open(&config.store, &paths, Arc::clone(&quarantine))?;
+    let refused = RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
+    let store = super::store::open(&config.store, &paths, Arc::new(refused))?;
     let hub = Arc::new(Hub::new(now));
     let parts = Parts {
         state: state.clone(),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::RunError;
 use super::open::Paths;
 use crate::config::StoreConfig;
-use crate::quarantine::Quarantine;
 use crate::secret::Secret;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::influx::{InfluxOptions, InfluxStore};
@@ -17,9 +16,8 @@ use crate::store::{
 pub(super) fn open(
     config: &StoreConfig,
     paths: &Paths,
-    quarantine: Arc<Quarantine>,
+    sink: Arc<dyn RefusalSink>,
 ) -> Result<Box<dyn Store>, RunError> {
-    let sink: Arc<dyn RefusalSink> = quarantine;
     match config {
         StoreConfig::Embedded { retention_days } => {
             let options = EmbeddedOptions {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::output::{DutyEvent, Output, Page, Reason};
+use super::resume::StandingAlarm;
 use super::step::{Ms, Turn, Verdict};
 
 /// Age of a sample beyond which nobody is paged for it, ms (design §7).
@@ -99,6 +100,17 @@ impl<T: Verdict> Default for Duty<T> {
 }
 
 impl<T: Verdict> Duty<T> {
+    /// What duty staff know already at a start.
+    pub(super) fn resumed(standing: Vec<StandingAlarm<T>>) -> Self {
+        let mut duty = Self::default();
+        for StandingAlarm { transition, is_paged } in standing {
+            let paged = is_paged.then(|| transition.severity());
+            duty.speak(transition.key());
+            duty.stand(transition.condition(), transition, paged);
+        }
+        duty
+    }
+
     /// The live lane decided something.
     pub(super) fn live(&mut self, turn: T, by: By, at: Moment, out: &mut Vec<Output<T>>) {
         let key = turn.key();
@@ -376,15 +388,19 @@ impl<T: Verdict> Duty<T> {
             };
             let before = self.told.get(&condition).and_then(|told| told.paged);
             let paged = [paged, before].into_iter().flatten().min();
-            if self.spoken.len() >= SPOKEN_MAX {
-                self.spoken.pop_front();
-            }
-            self.spoken.push_back(turn.key());
+            self.speak(turn.key());
             self.stand(condition, turn.clone(), paged);
         } else {
             self.forget(&condition);
         }
         out.push(turn_event(turn, page, at));
+    }
+
+    fn speak(&mut self, key: T::Key) {
+        if self.spoken.len() >= SPOKEN_MAX {
+            self.spoken.pop_front();
+        }
+        self.spoken.push_back(key);
     }
 
     fn stand(&mut self, condition: T::Condition, transition: T, paged: Option<u8>) {

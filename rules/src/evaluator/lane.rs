@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::record::{BlockRecord, SeriesTable};
+use super::resume::StandingAlarm;
 use super::step::{Ms, Step, Verdict};
 
 /// Facts that may lie ahead of a lane; beyond it the one worth least, and of these the farthest, is dropped.
@@ -74,6 +75,19 @@ impl<S: Step> Lane<S> {
         }
     }
 
+    /// A lane that has seen nothing, with an engine that holds `standing` as active in time segment `segment`.
+    pub(super) fn resumed(
+        mut self,
+        standing: &[StandingAlarm<S::Transition>],
+        segment: u32,
+    ) -> Self {
+        self.segment = segment;
+        for StandingAlarm { transition, .. } in standing {
+            self.standing.insert(transition.condition(), transition.clone());
+        }
+        self
+    }
+
     /// Takes a block whose times are `shift` off. `broken`: blocks before it are missing.
     pub(super) fn take(
         &mut self,
@@ -89,6 +103,11 @@ impl<S: Step> Lane<S> {
         let closed_at = block.clock.closed_at + shift;
         let first = order.first().map_or(closed_at, |row| block.rows[*row as usize].t + shift);
         self.enter(block, first, broken);
+        if broken && self.now.is_none() {
+            // An engine that begins in the middle: that nothing was heard before `first` proves nothing.
+            self.facts_until(first, out);
+            self.engine.hole(first);
+        }
         let mut sample_at = None;
         for row in order {
             let row = &block.rows[row as usize];
@@ -170,6 +189,13 @@ impl<S: Step> Lane<S> {
         let place = *self.facts.iter().min_by_key(worth_least)?.0;
         self.facts.remove(&place);
         Some(place.0)
+    }
+
+    /// Moves the time at which the newest block was received: the centre's clock was set.
+    pub(super) fn move_heard(&mut self, moved: impl Fn(Ms) -> Ms) {
+        if let Some(head) = &mut self.head {
+            head.received_at = moved(head.received_at);
+        }
     }
 
     /// Where the lane is in time.

@@ -15,8 +15,12 @@ use super::record::{BlockKey, BlockRecord, Span};
 use super::spans::Spans;
 use super::step::Ms;
 
+mod resume;
+
 /// Most blocks that may wait behind a hole; at one more the hole is given up. About nine hours of a block each 100 ms.
 pub const WAITING_BLOCKS_MAX: usize = 1 << 18;
+/// Most blocks of epochs that are in no chain yet: lists join an epoch within seconds, what waits longer may wait for ever.
+pub const UNJOINED_BLOCKS_MAX: usize = 1 << 14;
 /// Most memory that waiting blocks may take as decoded rows; beyond it only their place in the log is kept.
 pub const WAITING_BYTES_MAX: usize = 8 << 20;
 /// Passed epochs that are remembered, so that a straggler of one is known as such.
@@ -149,7 +153,7 @@ impl<Q> Order<Q> {
 
     /// Joins an epoch behind the present tail, which ends at `last`.
     pub(super) fn join(&mut self, epoch: u64, last: u64) {
-        if self.chain.iter().any(|place| place.epoch == epoch) {
+        if self.knows(epoch) {
             return;
         }
         if let Some(tail) = self.chain.back_mut() {
@@ -166,6 +170,11 @@ impl<Q> Order<Q> {
             }
         }
         self.chain.push_back(Place { epoch, last: None });
+    }
+
+    /// Whether an epoch is, or was, in the chain.
+    pub(super) fn knows(&self, epoch: u64) -> bool {
+        self.chain.iter().any(|place| place.epoch == epoch) || self.passed.contains(&epoch)
     }
 
     /// Counts blocks as declared lost.
@@ -220,11 +229,11 @@ impl<Q> Order<Q> {
     /// Where too many blocks wait: gives up the hole and says where it began and what comes after it.
     pub(super) fn give_up(&mut self) -> Option<(BlockKey, BlockKey)> {
         if self.waiting.len() <= self.limits.blocks {
-            return None;
+            let is_crowded = self.waiting.len() > UNJOINED_BLOCKS_MAX
+                && self.unjoined_count() > UNJOINED_BLOCKS_MAX as u64;
+            return is_crowded.then(|| self.give_up_unjoined()).flatten();
         }
-        let Some(front) = self.chain.front().copied() else {
-            return self.waiting.pop_last().map(|(key, _)| (key, key));
-        };
+        let Some(front) = self.chain.front().copied() else { return self.give_up_unjoined() };
         let from = BlockKey { epoch: front.epoch, seq: self.next };
         let here = self
             .waiting
@@ -246,11 +255,24 @@ impl<Q> Order<Q> {
             let epoch = self.chain.get(1).map_or(front.epoch, |place| place.epoch);
             return Some((from, BlockKey { epoch, seq: 1 }));
         }
-        // Only blocks of epochs that the centre never joined: they have no place in any order.
-        let (key, _) = self.waiting.last_key_value()?;
+        self.give_up_unjoined()
+    }
+
+    /// Gives up the oldest block of an epoch that the centre has not joined: it has no place in any order. Should its
+    /// epoch be joined after all, the block counts as declared.
+    fn give_up_unjoined(&mut self) -> Option<(BlockKey, BlockKey)> {
+        let is_joined = |epoch: u64| self.chain.iter().any(|place| place.epoch == epoch);
+        let unjoined = self.waiting.iter().filter(|(key, _)| !is_joined(key.epoch));
+        let (key, _) = unjoined.min_by_key(|(_, waiting)| waiting.position)?;
         let key = *key;
         self.remove(key);
-        Some((from, key))
+        self.declared.entry(key.epoch).or_default().insert(key.seq, key.seq);
+        Some((key, key))
+    }
+
+    fn unjoined_count(&self) -> u64 {
+        let is_joined = |epoch: u64| self.chain.iter().any(|place| place.epoch == epoch);
+        self.counts.iter().filter(|(epoch, _)| !is_joined(**epoch)).map(|(_, count)| count).sum()
     }
 
     /// Whether `key` comes after `head` in the order, as far as that is known.

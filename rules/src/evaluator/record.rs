@@ -132,6 +132,13 @@ pub enum Record<S: Step> {
         /// When, ms.
         at: Ms,
     },
+    /// The centre's clock was set while it ran.
+    Stepped {
+        /// The time after it, ms.
+        at: Ms,
+        /// By how much, ms.
+        by: Ms,
+    },
     /// A second passed at the centre.
     Tick {
         /// The centre's time, ms.

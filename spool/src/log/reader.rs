@@ -80,7 +80,7 @@ impl Entry {
 /// A second connection to the log, for one reading thread.
 #[derive(Debug)]
 pub struct LogReader {
-    conn: Connection,
+    pub(super) conn: Connection,
     path: PathBuf,
 }
 
@@ -200,7 +200,7 @@ impl LogReader {
         run().map_err(|e| self.fail(e))
     }
 
-    fn fail(&self, e: rusqlite::Error) -> Error {
+    pub(super) fn fail(&self, e: rusqlite::Error) -> Error {
         let error = Error::sqlite("read", &self.path, e);
         if matches!(error, Error::Damaged { .. }) {
             rows::suspect(&self.path);

@@ -136,6 +136,20 @@ pub(super) fn sha(
     found.map(|b| b.try_into().map_err(|_| broken("digest"))).transpose()
 }
 
+/// Bytes of the blocks of an epoch whose seq is greater.
+pub(super) fn bytes_behind(
+    conn: &Connection,
+    no: u32,
+    epoch: u64,
+    seq: u64,
+) -> rusqlite::Result<u64> {
+    let mut statement = conn.prepare_cached(
+        "SELECT coalesce(sum(size), 0) FROM block WHERE gateway = ?1 AND epoch = ?2 AND seq > ?3",
+    )?;
+    let key = params![no, epoch.cast_signed(), seq.cast_signed()];
+    statement.query_row(key, |r| r.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
 /// Columns of a record, in the order that [`record_row`] reads.
 pub(super) const RECORD: &str =
     "SELECT r.position, r.kind, coalesce(g.name, ''), r.epoch, r.seq, r.received_at, r.crc,

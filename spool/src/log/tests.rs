@@ -173,3 +173,28 @@ fn epoch_with_too_many_holes_is_refused_whole() {
     ));
     assert_eq!(txn.commit().unwrap(), Committed { first: None, last: 0 });
 }
+
+// Goal: a reader that lost its place finds what is left of a gateway, and learns that something is gone.
+#[test]
+fn a_reader_sees_what_is_left_of_a_gateway() {
+    let dir = TempDir::new().unwrap();
+    let (mut log, _) = open(&dir);
+    let reader = log.reader().unwrap();
+    let mut txn = log.begin();
+    for seq in 1..=4 {
+        txn.append_block(&block("gw-1", 7, seq, b"x")).unwrap();
+    }
+    txn.append_block(&block("gw-2", 7, 1, b"x")).unwrap();
+    txn.put(b"held/gw-1/1", Some(b"1"));
+    txn.commit().unwrap();
+    assert!(reader.is_whole().unwrap());
+    assert!(!log.evict(3, &[2]).unwrap().more);
+    assert!(!reader.is_whole().unwrap());
+    let left: Vec<_> = reader.blocks("gw-1").unwrap().iter().map(|p| (p.seq, p.position)).collect();
+    assert_eq!(left, [(2, 2), (4, 4)]);
+    assert_eq!(reader.sets("gw-1", 7).unwrap().unwrap().covered, Intervals::of(1, 4));
+    assert_eq!(reader.sets("gw-3", 7).unwrap(), None);
+    assert_eq!(log.bytes_behind("gw-1", (7, 2), &[8]).unwrap(), 1);
+    assert_eq!(log.bytes_behind("gw-1", (6, 1), &[7]).unwrap(), 2);
+    assert_eq!(reader.scan(b"held/gw-1/").unwrap().len(), 1);
+}

@@ -1,5 +1,6 @@
 //! A log written by hand, and a cursor over it with a state database of its own.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +9,9 @@ use rules::evaluator::Limits;
 use rules::fact::{Fact, FactBody};
 use rules::site::{Device, Point};
 use rules::{Catalogue, SiteModel, Text};
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::EntityTrait;
+use sea_orm::sea_query::Expr;
 use spool::{Log, LogOptions, NewRecord};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -24,7 +28,10 @@ use crate::alarms::AlarmChange;
 use crate::clock::Clock;
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{Follower, Lineage, LogRecord, Progress, RecordBody, Shared};
-use crate::state::State;
+use crate::receive::gateway::{Kept, key_of};
+use crate::state::entity::progress::snapshot;
+use crate::state::entity::registry::fact;
+use crate::state::{State, to_body};
 
 pub(super) const BASE: i64 = 1_767_225_600_000;
 pub(super) const GATEWAY: &str = "gw-1";
@@ -60,25 +67,30 @@ pub(super) struct Bench {
     changes: Arc<Mutex<Vec<AlarmChange>>>,
     manifest: Manifest,
     starts: u64,
+    kept: Kept,
     backup: Option<(PathBuf, Lineage)>,
     folder: TempDir,
 }
 
 /// A plant with one gas detector.
 pub(super) fn plant() -> SiteModel {
-    let points = vec![Point { quantity: "gas_lel".to_owned(), period_ms: 1_000 }];
-    let device = Device {
-        id: "gas-1".to_owned(),
+    plant_of(&[("gas-1", GATEWAY)])
+}
+
+/// A plant with these gas detectors, each on its gateway.
+pub(super) fn plant_of(detectors: &[(&str, &str)]) -> SiteModel {
+    let device = |(id, gateway): &(&str, &str)| Device {
+        id: (*id).to_owned(),
         role: "gas_detector".to_owned(),
-        gateway: GATEWAY.to_owned(),
-        points,
+        gateway: (*gateway).to_owned(),
+        points: vec![Point { quantity: "gas_lel".to_owned(), period_ms: 1_000 }],
         ..Device::default()
     };
     SiteModel {
         site: "s1".to_owned(),
         name: Text::same("one"),
         utc_offset_min: 480,
-        devices: vec![device],
+        devices: detectors.iter().map(device).collect(),
         ..SiteModel::default()
     }
 }
@@ -119,6 +131,7 @@ impl Bench {
             changes: Arc::default(),
             manifest,
             starts: 0,
+            kept: Kept::default(),
             backup: None,
             folder,
         };
@@ -131,6 +144,22 @@ impl Bench {
     pub(super) fn reopen_state(&mut self) {
         let file = self.folder.path().join("state.db");
         self.state = self.runtime.block_on(State::open(&file)).unwrap();
+    }
+
+    /// Copies the state database as it is now.
+    pub(super) fn back_up_state(&mut self) {
+        self.runtime.block_on(self.state.clone().close()).unwrap();
+        let file = self.folder.path().join("state.db");
+        std::fs::copy(&file, file.with_extension("old")).unwrap();
+        self.reopen_state();
+    }
+
+    /// Goes on with the copy.
+    pub(super) fn restore_state(&mut self) {
+        self.runtime.block_on(self.state.clone().close()).unwrap();
+        let file = self.folder.path().join("state.db");
+        std::fs::copy(file.with_extension("old"), &file).unwrap();
+        self.reopen_state();
     }
 
     /// Copies the log as it is now.
@@ -209,6 +238,7 @@ impl Bench {
             withdrawn: false,
             body,
         };
+        self.record(&fact);
         self.append("", &CentreRecord::Fact(Box::new(fact)), 0);
     }
 
@@ -231,8 +261,89 @@ impl Bench {
         self.append("", &CentreRecord::Fact(Box::new(fact)), 0);
     }
 
+    /// The state database holds a fact before the log does.
+    fn record(&self, fact: &Fact) {
+        let row = fact::ActiveModel {
+            revision: Set(fact.revision.cast_signed()),
+            id: Set(fact.id.clone()),
+            kind: Set("site".to_owned()),
+            site: Set(None),
+            valid_from: Set(fact.valid_from),
+            valid_to: Set(fact.valid_to),
+            recorded_at: Set(fact.recorded_at),
+            recorded_by: Set("bench".to_owned()),
+            body: Set(to_body(fact)),
+            log_id: NotSet,
+            log_position: NotSet,
+        };
+        self.runtime.block_on(async {
+            let tx = self.state.begin().await.unwrap();
+            fact::Entity::insert(row).exec_without_returning(&tx).await.unwrap();
+            tx.commit().await.unwrap();
+        });
+    }
+
     pub(super) fn chain(&mut self, epoch: u64, last: u64) {
         self.append(GATEWAY, &CentreRecord::Chain { epoch, after: None, last }, 0);
+    }
+
+    /// Joins an epoch as the receiver does: what it keeps of the chain lies in the log too.
+    pub(super) fn joined(&mut self, epoch: u64) {
+        let mut txn = self.log.begin();
+        self.kept.chain.note_link(GATEWAY, epoch, None);
+        for record in self.kept.chain.place(&txn, GATEWAY) {
+            txn.append(&record.encode().as_new(GATEWAY, BASE));
+        }
+        txn.put(&key_of(GATEWAY), Some(&self.kept.encode()));
+        txn.commit().unwrap();
+    }
+
+    /// Evicts what nobody needs, as the receiver does when the store keeps up.
+    pub(super) fn evict(&mut self) {
+        self.progress.stored(u64::MAX);
+        let mut keep = self.progress.kept().to_vec();
+        keep.extend(self.lineage.positions());
+        keep.sort_unstable();
+        keep.dedup();
+        while self.log.evict(self.progress.evictable(), &keep).unwrap().more {}
+        assert!(!self.log.reader().unwrap().is_whole().unwrap(), "nothing was evicted");
+    }
+
+    /// Zeroes pages in the middle of the log's file.
+    pub(super) fn damage_pages(&self) {
+        let path = self.log.path();
+        let file = rusqlite::Connection::open(path).unwrap();
+        file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(file);
+        let size = std::fs::metadata(path).unwrap().len();
+        let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let page = 4_096;
+        let middle = size / 2 / page * page;
+        file.seek(SeekFrom::Start(middle)).unwrap();
+        file.write_all(&vec![0; usize::try_from(size / 4 / page * page).unwrap()]).unwrap();
+    }
+
+    /// Makes every snapshot one of another version of the engine.
+    pub(super) fn age_snapshots(&self) {
+        let aged = self.runtime.block_on(async {
+            let tx = self.state.begin().await.unwrap();
+            let aged = snapshot::Entity::update_many()
+                .col_expr(snapshot::Column::EngineVersion, Expr::value(1))
+                .exec(&tx)
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+            aged.rows_affected
+        });
+        assert!(aged > 0);
+    }
+
+    /// Pages so far.
+    pub(super) fn pages(&self) -> Vec<String> {
+        let paged = self.changes().into_iter().filter(|change| change.pages);
+        paged
+            .map(|change| format!("{} {}", change.occurrence.rule, change.occurrence.scope))
+            .collect()
     }
 
     pub(super) fn tick(&mut self, second: i64) {

@@ -112,6 +112,31 @@ fn what_was_judged_moves_also_when_nothing_happens() {
     assert_eq!(bench.progress.evaluator_position(), durable);
 }
 
+// Goal: a start may go on from the second-newest snapshot and read again what waited there. Method: a hole that is open
+// in both durable snapshots closes.
+#[test]
+fn the_log_keeps_what_a_durable_snapshot_waits_for() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    bench.block(7, 2, 3.0, 2);
+    let waiting = bench.log.last_position();
+    for second in 3..6 {
+        bench.tick(second);
+        bench.set_clock(second);
+        run(&mut bench.cursor());
+    }
+    assert_eq!(*bench.progress.kept(), [waiting]);
+    bench.block(7, 1, 3.0, 6);
+    bench.set_clock(6);
+    run(&mut bench.cursor());
+    assert_eq!(*bench.progress.kept(), [waiting], "the older snapshot still waits for it");
+    bench.tick(7);
+    bench.set_clock(7);
+    run(&mut bench.cursor());
+    assert!(bench.progress.kept().is_empty());
+}
+
 // Goal: a gateway that falls silent is told once as itself, not by each of its devices; it clears when it is back.
 #[test]
 fn a_silent_gateway_is_told_as_itself() {
@@ -135,6 +160,49 @@ fn a_silent_gateway_is_told_as_itself() {
     let found =
         bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
     assert!(!found.iter().any(|o| o.rule == "R41g" && o.active), "{found:?}");
+}
+
+// Goal: nobody waits for ever before a page that cannot be read: the process ends and the next start salvages the log.
+#[test]
+fn a_damaged_page_is_an_end_and_no_pause() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    run(&mut bench.cursor());
+    for second in 1..300 {
+        bench.block(7, second, 3.0, second);
+    }
+    let mut cursor = bench.cursor();
+    bench.damage_pages();
+    let failed = cursor.step(std::time::Duration::ZERO).unwrap_err();
+    assert!(failed.is_damage(), "{failed:?}");
+}
+
+// Goal: a step of the centre's clock is no silence, and a step back mutes nobody. Method: the clock is set by an hour and
+// back again while blocks come each second; then they stop.
+#[test]
+fn a_step_of_the_centres_clock_is_no_silence() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    let hour = 3_600;
+    for second in 0..60 {
+        let off = if (20..40).contains(&second) { hour } else { 0 };
+        if second == 20 || second == 40 {
+            let by = if second == 20 { hour } else { -hour };
+            bench.append("", &CentreRecord::Step { by: by * 1_000 }, second + off);
+        }
+        bench.tick(second + off);
+        bench.block(7, second, 3.0, second + off);
+    }
+    bench.set_clock(60);
+    run(&mut bench.cursor());
+    assert!(alarms(&bench).is_empty(), "{:?}", alarms(&bench));
+    for second in 60..400 {
+        bench.tick(second);
+    }
+    run(&mut bench.cursor());
+    let told: Vec<_> = alarms(&bench).into_iter().map(|alarm| (alarm.0, alarm.4)).collect();
+    assert!(told.iter().any(|(rule, at)| rule == "R41g" && (350..370).contains(at)), "{told:?}");
 }
 
 // Goal: rule states are published, and a rule that cannot run says so.

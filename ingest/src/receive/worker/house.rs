@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use spool::Entry;
 
 use super::super::gateway::Hole;
-use super::super::{Effects, Quarantined};
+use super::super::{Effects, GatewayState, Quarantined};
 use super::{Failed, Worker, finish};
 use crate::metrics::gauge;
 
@@ -16,8 +16,12 @@ const EVICTIONS_MAX: usize = 16;
 /// Up to this share of its bound, and of a gateway's quota, the log keeps what nobody needs any more, percent: a new
 /// version of the rules is rebuilt from it, and the verdict journal is held against it.
 const RETAINED_PERCENT: u64 = 50;
+/// A hole that crowds the log is given up no sooner: several acks have asked for it by then, ms.
+const HOLE_MIN_MS: i64 = 60_000;
 /// Held blocks given up in one round.
 const LOST_MAX: usize = 64;
+/// Released blocks let go in one round.
+const RELEASED_MAX: usize = 8_192;
 
 impl Worker {
     pub(super) fn keep_house(&mut self) -> Result<(), spool::Error> {
@@ -29,6 +33,7 @@ impl Worker {
         let kept = self
             .close_holes(now)
             .and_then(|()| self.lose_in_time(now))
+            .and_then(|()| self.forget_released(now))
             .and_then(|()| self.discard());
         if let Err(failed) = kept {
             self.failed(failed)?;
@@ -51,12 +56,24 @@ impl Worker {
                 Some(hole) if (hole.epoch, hole.seq) == (epoch, seq) => hole,
                 _ => Hole { epoch, seq, since: now },
             });
-            if hole != before {
-                self.receiver.touch(&name).kept.hole = hole;
+            let Some(hole) = hole else {
+                if before.is_some() {
+                    self.receiver.touch(&name).kept.hole = None;
+                }
+                continue;
+            };
+            let age = now - hole.since;
+            // What is settled and waits for the store or a snapshot is not the hole's fault, and a hole must have had
+            // the time to be asked for and filled.
+            let crowding = age > HOLE_MIN_MS && txn.log().usage(name.as_str()).bytes > quota && {
+                let later = kept.map(|k| k.chain.behind(hole.epoch)).unwrap_or_default();
+                let behind = txn.log().bytes_behind(name.as_str(), (hole.epoch, hole.seq), &later);
+                behind.map_err(Failed::Log)? > quota
+            };
+            if Some(hole) != before {
+                self.receiver.touch(&name).kept.hole = Some(hole);
             }
-            let Some(hole) = hole else { continue };
-            let crowding = txn.log().usage(name.as_str()).bytes > quota;
-            if now - hole.since > hole_max || crowding {
+            if age > hole_max || crowding {
                 self.receiver.give_up_hole(&mut txn, &name, now).map_err(Failed::Log)?;
             }
         }
@@ -68,7 +85,10 @@ impl Worker {
     /// Sets aside held blocks whose boot's offset can no longer come.
     fn lose_in_time(&mut self, now: i64) -> Result<(), Failed> {
         let lost = self.receiver.lost_in_time(&self.works.log.begin());
-        for (gateway, mut positions) in lost {
+        let full = self.works.quarantine.full();
+        for (gateway, mut positions) in
+            lost.into_iter().filter(|(gateway, _)| !full.contains(gateway))
+        {
             positions.truncate(LOST_MAX);
             let reader = self.works.log.reader().map_err(Failed::Log)?;
             let entries = reader.at(&positions).map_err(Failed::Log)?;
@@ -100,6 +120,19 @@ impl Worker {
         Ok(())
     }
 
+    /// Lets go of blocks of a clock that was set late, once the store has them.
+    fn forget_released(&mut self, now: i64) -> Result<(), Failed> {
+        let stored = self.works.progress.store_position();
+        if self.receiver.gateways().all(|(_, g)| g.released.is_empty()) {
+            return Ok(());
+        }
+        let mut txn = self.works.log.begin();
+        self.receiver.forget_released(&mut txn, stored, RELEASED_MAX);
+        finish(&mut self.receiver, &self.works.quarantine, txn)?;
+        self.end(now);
+        Ok(())
+    }
+
     /// Takes records out that a follower could not read, so that their gateway sends them again.
     fn discard(&mut self) -> Result<(), Failed> {
         let damaged = self.works.shared.take_damaged();
@@ -111,10 +144,12 @@ impl Worker {
             "records of the log are damaged; their gateways send them again if they still have them"
         );
         let mut txn = self.works.log.begin();
-        for position in damaged {
-            txn.discard(position).map_err(Failed::Log)?;
+        for position in &damaged {
+            txn.discard(*position).map_err(Failed::Log)?;
         }
-        txn.commit().map(|_| ()).map_err(Failed::Log)
+        txn.commit().map_err(Failed::Log)?;
+        self.discarded += damaged.len();
+        Ok(())
     }
 
     fn end(&mut self, now: i64) {
@@ -124,13 +159,16 @@ impl Worker {
 
     /// Evicts what is stored, settled, not held for its clock, and older than the second-newest snapshot.
     fn evict(&mut self) -> Result<(), spool::Error> {
+        // Before what is kept: a cursor names what it keeps, then lets go of the rest.
+        let upto = self.works.progress.evictable();
         let mut keep: Vec<u64> = self.works.progress.kept().to_vec();
-        keep.extend(self.receiver.gateways().flat_map(|(_, g)| g.held.keys().copied()));
+        let held =
+            |g: &GatewayState| g.held.keys().chain(g.released.keys()).copied().collect::<Vec<_>>();
+        keep.extend(self.receiver.gateways().flat_map(|(_, g)| held(g)));
         // Starts say which positions two logs share; without them every snapshot and cursor would be void.
         keep.extend(self.works.shared.lineage.positions());
         keep.sort_unstable();
         keep.dedup();
-        let upto = self.works.progress.evictable();
         for _ in 0..EVICTIONS_MAX {
             if !self.is_pressed()? {
                 return Ok(());
@@ -173,6 +211,15 @@ impl Worker {
         live.standing("clock_distrusted", distrusted, now, || {
             "most gateways say that the centre's clock is behind; check NTP on this machine"
                 .to_owned()
+        });
+        live.standing("clock_doubted", self.receiver.doubts_own_clock(now), now, || {
+            "every gateway with a synced clock is ahead of the centre, but they are too few to decide whose clock is wrong: their samples are in quarantine; check NTP on both sides".to_owned()
+        });
+        live.standing("clock_runs_ahead", self.receiver.runs_ahead(now), now, || {
+            "most gateways are more than 15 min behind the centre: what they report counts as history and pages nobody; check NTP on this machine".to_owned()
+        });
+        live.standing("released_lost", progress.lost() > 0, now, || {
+            format!("{} block(s) of a clock that was set late were no longer in the log when the store came to them", progress.lost())
         });
         live.standing("log_crowded", self.crowded, now, || {
             "the durable log is at 80 % or beyond: backfill waits at the gateways; see store and evaluator lag".to_owned()

@@ -5,7 +5,7 @@ use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
 use crate::evaluator::lane::FACTS_AHEAD_MAX;
 use crate::evaluator::{
     BlockClock, BlockKey, DutyEvent, Evaluator, FactRecord, Limits, Ms, Output, PAGE_HORIZON_MS,
-    Page, Reason, Record, Row, Span,
+    Page, Reason, Record, Row, Span, UNJOINED_BLOCKS_MAX,
 };
 
 const BASE: Ms = 1_700_000_000_000;
@@ -206,6 +206,35 @@ fn a_later_contradicting_verdict_amends_and_does_not_page() {
     assert_eq!(was.t, at(20));
     assert_eq!(scene.duty(), [(true, Page::Page, 20)]);
     assert!(verdicts(&scene.said).is_empty());
+}
+
+// The centre's clock is set by an hour and back again while the link is silent: a running delay is neither hurried nor held
+// up, and what it leads to still pages.
+#[test]
+fn a_step_of_the_centres_clock_neither_hurries_nor_holds_up_a_delay() {
+    let mut scene = Scene::new();
+    scene.block(0, 60.0, at(0));
+    (1..=10).for_each(|second| scene.tick(at(second)));
+    scene.take(Record::Stepped { at: at(3_610), by: 3_600_000 });
+    (3_611..=3_615).for_each(|second| scene.tick(at(second)));
+    assert!(scene.duty().is_empty(), "hurried");
+    scene.take(Record::Stepped { at: at(15), by: -3_600_000 });
+    (16..=25).for_each(|second| scene.tick(at(second)));
+    assert_eq!(scene.duty(), [(true, Page::Page, 20)]);
+}
+
+// Blocks of an epoch that is never joined do not pile up, and should it be joined after all nothing waits for them.
+#[test]
+fn blocks_of_an_epoch_that_is_never_joined_are_bounded() {
+    let mut scene = Scene::new();
+    let most = i64::try_from(UNJOINED_BLOCKS_MAX).unwrap();
+    for second in 0..most + 3 {
+        let foreign = Block { rows: Vec::new(), ..block(9, second, 0.0, at(second)) };
+        scene.take(Record::Block(Box::new(foreign)));
+    }
+    assert_eq!(scene.evaluator.progress().waiting, UNJOINED_BLOCKS_MAX);
+    scene.take(Record::Chain { epoch: 9, last: 0 });
+    assert_eq!(scene.evaluator.progress().waiting, 0);
 }
 
 // The centre was down for an hour, and the link with it: a delay goes on from the start of the centre, not from the

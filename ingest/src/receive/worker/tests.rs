@@ -1,0 +1,197 @@
+//! The receiver's thread by hand: a clock that is set, a hole that crowds the log, a damaged record.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
+
+use spool::LogOptions;
+use tempfile::TempDir;
+use wire::block::{Body, Clock as BlockClock, ClockState};
+use wire::message::{Item, Stamp, Uplink};
+use wire::{Block, Boot, Epoch, GatewayName, Key, Readings};
+
+use super::*;
+use crate::log::record::kind;
+use crate::log::{Follower, Found, Lineage};
+use crate::receive::Known;
+
+const NOW: i64 = 1_790_000_000_000;
+
+#[derive(Debug, Default)]
+struct Clocks {
+    wall: AtomicI64,
+    mono: AtomicI64,
+}
+
+impl Clock for Clocks {
+    fn now_ms(&self) -> i64 {
+        self.wall.load(Ordering::Relaxed)
+    }
+    fn mono_ms(&self) -> i64 {
+        self.mono.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct NoAcks(Mutex<usize>);
+
+impl Acker for NoAcks {
+    fn ack(&self, tickets: &[Ticket]) {
+        *self.0.lock().unwrap() += tickets.len();
+    }
+}
+
+struct Rig {
+    worker: Worker,
+    clocks: Arc<Clocks>,
+    counter: u64,
+    folder: TempDir,
+    _outbox: tokio::sync::mpsc::Receiver<Outgoing>,
+}
+
+fn name() -> GatewayName {
+    GatewayName::new("g1").unwrap()
+}
+
+fn key() -> Key {
+    Key::new([7; 32])
+}
+
+impl Rig {
+    fn new(gateway_quota: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LogOptions { free_reserve_bytes: 0, ..LogOptions::default() };
+        let (log, _) = Log::open(folder.path(), &options).unwrap();
+        let clocks = Arc::new(Clocks { wall: NOW.into(), mono: 0.into() });
+        let (outbox, rest) = tokio::sync::mpsc::channel(64);
+        let works = Works {
+            log,
+            shared: Arc::new(Shared::new(0, Lineage::default(), 0)),
+            progress: Arc::default(),
+            quarantine: Arc::new(Quarantine::open(folder.path(), 1 << 20).unwrap()),
+            live: Arc::new(Live::new(None)),
+            registrar: Arc::default(),
+            clock: Arc::clone(&clocks) as Arc<dyn Clock>,
+            metrics: Arc::default(),
+            failing: Arc::default(),
+            acker: Arc::new(NoAcks::default()),
+            outbox,
+            gateway_quota,
+            hole_max_ms: 30 * 86_400_000,
+        };
+        let mut worker = Worker::new(works, Receiver::new(1, []));
+        let known = Known { key: key(), site: "s1".into(), replaced_by: None };
+        worker.ring.insert(name(), known);
+        Self { worker, clocks, counter: 0, folder, _outbox: rest }
+    }
+
+    fn pass(&self, ms: i64) {
+        self.clocks.wall.fetch_add(ms, Ordering::Relaxed);
+        self.clocks.mono.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// An empty block of epoch 1, closed just now.
+    fn send(&mut self, seq: u64) {
+        let block = Block {
+            gateway: name(),
+            epoch: Epoch(1),
+            seq,
+            link: None,
+            clock: BlockClock {
+                state: ClockState::Synced,
+                closed_at: self.clocks.now_ms(),
+                boot: Boot(1),
+                ..BlockClock::default()
+            },
+            fact_revision: 0,
+            list: None,
+            body: Body::Readings(Readings::default()),
+        };
+        self.counter += 1;
+        let stamp = Stamp { gateway: name(), boot: Boot(1), counter: self.counter, mono_ms: 0 };
+        let uplink = Uplink { stamp, item: Item::Block(block.encode()) };
+        let payload = frame::seal(&key(), Kind::Uplink, &uplink.encode()).into();
+        let topic = Topic::new(name(), TopicKind::Up);
+        let ticket = Ticket { session: 1, packet: 1 };
+        let mut group = Group::default();
+        group.add(ToWorker::Message(Delivery { topic, payload, retained: false, ticket }));
+        self.worker.commit(group).unwrap();
+    }
+
+    fn usage(&self) -> u64 {
+        self.worker.works.log.usage("g1").bytes
+    }
+
+    fn records(&self, of: u8) -> Vec<CentreRecord> {
+        let reader = self.worker.works.log.reader().unwrap();
+        let entries = reader.read_from(0, 1 << 20, &[of]).unwrap();
+        let record = |entry| match entry {
+            spool::Entry::Record(record) => CentreRecord::decode(&record).unwrap(),
+            spool::Entry::Damaged { position } => panic!("damaged at {position}"),
+        };
+        entries.into_iter().map(record).collect()
+    }
+}
+
+// Goal: a step of the clock is in the log before anything else of its new time; a clock that only runs is not.
+#[test]
+fn a_step_of_the_clock_is_logged() {
+    let mut rig = Rig::new(1 << 30);
+    rig.worker.commit(Group::default()).unwrap();
+    rig.pass(60_000);
+    rig.worker.commit(Group::default()).unwrap();
+    assert!(rig.records(kind::STEP).is_empty());
+    rig.clocks.wall.fetch_sub(7_200_000, Ordering::Relaxed);
+    rig.worker.commit(Group::default()).unwrap();
+    rig.pass(1_000);
+    rig.worker.commit(Group::default()).unwrap();
+    assert_eq!(rig.records(kind::STEP), [CentreRecord::Step { by: -7_200_000 }]);
+}
+
+// Goal: a hole is given up for what waits behind it, after it was asked for, and not for what is settled before it.
+#[test]
+fn a_hole_is_given_up_only_for_what_waits_behind_it() {
+    let mut rig = Rig::new(0);
+    rig.send(1);
+    let size = rig.usage();
+    rig.worker.works.gateway_quota = size * 3 / 2;
+    rig.send(3);
+    for _ in 0..15 {
+        rig.pass(6_000);
+        rig.worker.keep_house().unwrap();
+    }
+    assert!(rig.usage() > rig.worker.works.gateway_quota);
+    assert!(rig.records(kind::GONE).is_empty(), "one block behind the hole is within the quota");
+    rig.send(4);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(rig.records(kind::GONE).len(), 1);
+    rig.send(6);
+    rig.send(7);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(rig.records(kind::GONE).len(), 1, "a fresh hole is asked for first");
+}
+
+// Goal: a gateway sends a damaged block again only to another start of the centre, so this one ends.
+#[test]
+fn the_receiver_ends_after_a_damaged_record_was_taken_out() {
+    let mut rig = Rig::new(1 << 30);
+    rig.send(1);
+    rig.send(2);
+    let file = rusqlite::Connection::open(rig.folder.path().join("log.db")).unwrap();
+    let damaged = file.execute("UPDATE record SET bytes = x'00' WHERE seq = 2 AND kind = 1", []);
+    assert_eq!(damaged.unwrap(), 1);
+    drop(file);
+    let works = &rig.worker.works;
+    let shared = Arc::clone(&works.shared);
+    let mut follower = Follower::new(works.log.reader().unwrap(), shared);
+    let second = works.log.reader().unwrap().blocks("g1").unwrap()[1];
+    assert!(matches!(follower.block_at(second.position).unwrap(), Found::Damaged));
+    let folder = rig.folder;
+    let (_inbox, nothing) = std::sync::mpsc::sync_channel(1);
+    let ended = rig.worker.run(&nothing, &CancellationToken::new());
+    assert!(matches!(ended, Err(WorkerError::Discarded { records: 1 })), "{ended:?}");
+    let options = LogOptions { free_reserve_bytes: 0, ..LogOptions::default() };
+    let (log, _) = Log::open(folder.path(), &options).unwrap();
+    assert_eq!(log.epoch("g1", 1).unwrap().logged.upto(), 1, "it is acked no longer");
+}
