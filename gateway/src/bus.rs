@@ -26,6 +26,7 @@ pub mod frame;
 pub mod health;
 pub mod link;
 pub mod load;
+mod owed;
 mod poll;
 mod probe;
 mod task;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::owed::Owed;
 use crate::config::Device;
 use crate::decode::decode;
 use crate::plan::bisect::{Bisect, Finding};
@@ -33,6 +34,8 @@ pub(crate) struct Station {
     pub(crate) search: Option<Search>,
     pub(crate) probe_job: JobId,
     pub(crate) lost_in_a_row: u32,
+    /// The answer to an earlier request that may still come, on a serial line.
+    pub(crate) owed: Option<Owed>,
     /// Whether it was never asked anything since the start.
     pub(crate) unasked: bool,
     limits: Limits,
@@ -92,6 +95,7 @@ impl Station {
             search: None,
             probe_job,
             lost_in_a_row: 0,
+            owed: None,
             unasked: true,
             limits,
             refused: BTreeSet::new(),

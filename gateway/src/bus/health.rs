@@ -34,6 +34,8 @@ pub struct BusHealth {
     pub exceptions: AtomicU64,
     /// Answers that answered something else.
     pub broken_answers: AtomicU64,
+    /// Answers that came too late, or unasked, and were thrown away.
+    pub late_answers: AtomicU64,
     /// Connections made.
     pub connects: AtomicU64,
     /// Poll ticks skipped because the bus was late.
@@ -69,6 +71,7 @@ impl Health {
             timeouts: AtomicU64::new(0),
             exceptions: AtomicU64::new(0),
             broken_answers: AtomicU64::new(0),
+            late_answers: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             busy_us: AtomicU64::new(0),

@@ -29,6 +29,9 @@ const LOST_MAX: u32 = 2;
 impl Task {
     pub(crate) async fn poll(&mut self, station: usize, slot: usize) -> Result<(), Closed> {
         let Some(polled) = self.stations[station].polled.get(slot) else { return Ok(()) };
+        if self.owes_until(station).is_some() {
+            return Ok(());
+        }
         let request = polled.request.clone();
         let limit = self.poll_limit(station);
         match self.exchange(station, &request, limit).await {
@@ -56,6 +59,11 @@ impl Task {
     ) -> Result<(), Closed> {
         self.stations[station].lost_in_a_row = 0;
         match answered.reply {
+            Reply::Words(_) if answered.is_sign => {
+                self.device_health(station).replied(answered.arrived);
+                self.device_health(station).online.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             Reply::Words(words) => {
                 self.device_health(station).replied(answered.arrived);
                 self.device_health(station).online.store(true, Ordering::Relaxed);
@@ -137,7 +145,7 @@ impl Task {
                 }
                 self.send(readings).await
             }
-            LinkError::Lost(_) => {
+            LinkError::Lost(_) | LinkError::Unasked(_) => {
                 let lost = &mut self.stations[station].lost_in_a_row;
                 *lost += 1;
                 if *lost < LOST_MAX {
@@ -154,9 +162,17 @@ impl Task {
         let running = self.stations[station].search.as_ref();
         let step = running.and_then(|s| s.bisect.next().map(|span| (span, s.request.clone())));
         let Some((span, mut request)) = step else { return self.end_search(station).await };
+        if let Some(until) = self.owes_until(station) {
+            self.search_again(station, self.at(until));
+            return Ok(());
+        }
         (request.start, request.count) = (span.start, span.count);
         let limit = self.poll_limit(station);
         let read = match self.exchange(station, &request, limit).await {
+            Ok(Answered { is_sign: true, .. }) => {
+                self.search_again(station, self.now());
+                return Ok(());
+            }
             Ok(Answered { reply: Reply::Words(_), .. }) => true,
             Ok(Answered { reply: Reply::Exception(exception), .. }) if exception.is_refusal() => {
                 false
@@ -178,14 +194,17 @@ impl Task {
             self.stations[station].search.as_ref().is_some_and(|s| s.bisect.next().is_some());
         if more {
             // The next step comes as soon as nothing more urgent waits.
-            let now = self.now();
-            let jobs = self.jobs.iter().find(|(_, job)| **job == Job::Search { station });
-            if let Some(id) = jobs.map(|(id, _)| *id) {
-                self.schedule.put(id, 1_000, now);
-            }
+            self.search_again(station, self.now());
             return Ok(());
         }
         self.end_search(station).await
+    }
+
+    fn search_again(&mut self, station: usize, at: u64) {
+        let jobs = self.jobs.iter().find(|(_, job)| **job == Job::Search { station });
+        if let Some(id) = jobs.map(|(id, _)| *id) {
+            self.schedule.put(id, 1_000, at);
+        }
     }
 
     async fn end_search(&mut self, station: usize) -> Result<(), Closed> {

@@ -183,7 +183,7 @@ impl Task {
         request: &Request,
         limit: Duration,
     ) -> Result<Answered, LinkError> {
-        let Some(link) = self.link.take() else {
+        let Some(mut link) = self.link.take() else {
             return Err(LinkError::Lost(std::io::ErrorKind::NotConnected.into()));
         };
         sleep_until(self.free_at).await;
@@ -191,7 +191,11 @@ impl Task {
         let Request { table, start, count: registers, .. } = *request;
         let began = Instant::now();
         let ask = Ask::Read { table, start, count: registers };
-        let outcome = link.exchange(unit, ask, limit).await;
+        self.name_owing(&mut link);
+        let outcome = match link.exchange(unit, ask, limit).await {
+            Ok(pair) => self.make_sure(station, limit, pair).await,
+            Err(error) => Err(error),
+        };
         let ended = Instant::now();
         self.free_at = ended + self.bus.min_gap;
         let health = self.health();
@@ -200,6 +204,7 @@ impl Task {
         match outcome {
             Ok((link, answered)) => {
                 self.link = Some(link);
+                count(&self.health().late_answers, answered.late.into());
                 if matches!(answered.reply, Reply::Exception(_)) {
                     count(&self.health().exceptions, 1);
                 } else {
@@ -212,8 +217,10 @@ impl Task {
                 match error {
                     LinkError::Timeout(_) => count(&health.timeouts, 1),
                     LinkError::Frame(_) => count(&health.broken_answers, 1),
+                    LinkError::Unasked(_) => count(&health.late_answers, 1),
                     LinkError::Lost(_) => {}
                 }
+                self.owes(station, &error);
                 Err(error)
             }
         }

@@ -1,6 +1,7 @@
 //! One bus against a line in memory under a paused clock: silence, refusals, late answers, lost connections.
 
 mod line;
+mod serial;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -94,7 +94,43 @@ async fn noise_and_strangers_are_no_answer() {
     assert!(matches!(error, LinkError::Frame(FrameError::Unit { .. })), "{error:?}");
     let twice = [answer(7, 8), answer(7, 8)].concat();
     let error = exchange(Vec::new(), vec![twice]).await.expect_err("two answers");
-    assert!(matches!(error, LinkError::Frame(FrameError::Bytes { .. })), "{error:?}");
+    assert!(matches!(error, LinkError::Frame(FrameError::Surplus(9))), "{error:?}");
     let error = exchange(Vec::new(), vec![answer(7, 8)[..5].to_vec()]).await.expect_err("cut off");
     assert!(matches!(error, LinkError::Timeout(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_lie_there_before_the_question_are_no_answer() {
+    // The late answer comes after the line was quiet, before the question; then the true answer comes.
+    let (near, mut far) = duplex(1024);
+    let connector = Once(Arc::new(Mutex::new(Some(near))));
+    let link = Link::open(&connector, "line", Framing::Rtu, LIMIT).await.expect("quiet");
+    far.write_all(&answer(1, 2)).await.expect("there");
+    let error = link.exchange(1, ASK, LIMIT).await.expect_err("unasked");
+    assert!(matches!(error, LinkError::Unasked(9)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_answers_of_owing_units_are_thrown_away() {
+    let (near, mut far) = duplex(1024);
+    let connector = Once(Arc::new(Mutex::new(Some(near))));
+    let mut link = Link::open(&connector, "line", Framing::Rtu, LIMIT).await.expect("quiet");
+    link.owed_by([1, 9]);
+    far.write_all(&answer(1, 2)).await.expect("there");
+    let ask = Request::Read { table: Table::Holding, start: 0, count: 1 };
+    let mut wanted = vec![2, 3, 2, 0, 5];
+    wanted.extend(crate::bus::frame::crc16(&wanted).to_le_bytes());
+    let after = [answer(3, 4), wanted].concat();
+    let tracker = TaskTracker::new();
+    tracker.spawn(async move {
+        let mut request = [0; 8];
+        far.read_exact(&mut request).await.expect("asked");
+        for piece in after.chunks(4) {
+            far.write_all(piece).await.expect("there");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(LIMIT * 2).await;
+    });
+    let (_, answered) = link.exchange(2, ask, LIMIT).await.expect("an answer");
+    assert_eq!((answered.reply, answered.late), (Reply::Words(vec![5]), 2));
 }
