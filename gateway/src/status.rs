@@ -49,7 +49,8 @@ impl Board {
     /// Age of the oldest block that is not acked, ms; 0 where there is none.
     #[must_use]
     pub fn oldest_age_ms(&self, s: &Stats) -> i64 {
-        s.oldest_unacked_born_ms.map_or(0, |born| (self.clock.system_ms() - born).max(0))
+        let wall = self.shown.borrow().wall_ms(&*self.clock);
+        s.oldest_unacked_born_ms.map_or(0, |born| (wall - born).max(0))
     }
 
     /// Hours without a link until blocks must be dropped, at the rate of this start; `None` in its

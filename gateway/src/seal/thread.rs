@@ -67,6 +67,8 @@ pub struct Shown {
     pub spool: Stats,
     /// State of the clock.
     pub clock: ClockState,
+    /// Wall time minus monotonic time as blocks show it, ms; `None` while the clock is unset.
+    pub wall_offset_ms: Option<i64>,
     /// What the centre's time says that the clock is off by, ms.
     pub centre_difference_ms: Option<i64>,
     /// The manifest of the newest blocks.
@@ -79,6 +81,15 @@ pub struct Shown {
     pub written_here: u64,
     /// The newest problem with the disk, until it is gone.
     pub problem: Option<String>,
+}
+
+impl Shown {
+    /// The wall time as blocks show it, ms; the system's while the clock is unset.
+    #[must_use]
+    pub fn wall_ms(&self, clock: &dyn Clock) -> i64 {
+        let offset = self.wall_offset_ms;
+        offset.map_or_else(|| clock.system_ms(), |o| o + clock.mono_ms().cast_signed())
+    }
 }
 
 /// The ends of the thread that others hold.
@@ -283,6 +294,10 @@ impl Work {
         if change == Change::Back || change == Change::Set {
             info!(state = ?next.state(), segment = next.segment(), ?change, "clock changed");
         }
+        let moved = next.wall(0) - self.sealer.keeper().wall(0);
+        if next.follows_centre() && !self.sealer.keeper().follows_centre() {
+            warn!(moved_ms = moved, "the system's clock is wrong, the centre's time is used");
+        }
         let spool = &self.spool;
         let list = || spool.list(LIST_RANGES_MAX);
         self.sealer.clock(next, change, &list, &mut self.sealed);
@@ -443,6 +458,7 @@ impl Work {
             written_here,
             spool: stats,
             clock: keeper.state(),
+            wall_offset_ms: (keeper.state() != ClockState::Unset).then(|| keeper.wall(0)),
             centre_difference_ms: keeper.centre_difference_ms(),
             manifest: Some(self.sealer.manifest()),
             refused: self.sealer.refused().readings,

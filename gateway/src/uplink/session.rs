@@ -387,8 +387,10 @@ impl Session<'_> {
             frame::open(&self.uplink.seams.key, Kind::Command, payload).map_err(|e| chain(&e))?;
         let command = Command::decode(body).map_err(|e| chain(&e))?;
         self.is_for_us(&command.gateway)?;
+        let seams = &self.uplink.seams;
+        let now = seams.shown.borrow().wall_ms(&*seams.clock);
         let seen = &mut self.uplink.carried_out;
-        if seen.contains(&command.id) || self.uplink.seams.clock.system_ms() > command.expires_at {
+        if seen.contains(&command.id) || now > command.expires_at {
             return Ok(());
         }
         seen.push_back(command.id.clone());
