@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use wire::ManifestKey;
 use wire::message::Ack;
 
+use super::unread::Unread;
 use super::{Identity, NewManifest, Sealed, Sealer};
 use crate::clock::{Change, Clock, ClockState, Keeper};
 use crate::reading::{Reading, Replies};
@@ -173,6 +174,7 @@ pub fn start(
         shown,
         live: VecDeque::new(),
         sealed: Vec::new(),
+        unread: Unread::default(),
         flushed_mono: 0,
         problem: None,
         written_before,
@@ -195,6 +197,7 @@ struct Work {
     shown: watch::Sender<Shown>,
     live: VecDeque<(Key, u64)>,
     sealed: Vec<Sealed>,
+    unread: Unread,
     flushed_mono: u64,
     problem: Option<String>,
     written_before: u64,
@@ -378,11 +381,28 @@ impl Work {
 
     fn fetch(&mut self, key: Key) -> Fetched {
         match self.spool.get(key) {
-            Ok(found) => found,
+            Ok(found) => {
+                self.unread.read(key);
+                found
+            }
             Err(e) => {
                 self.trouble(&e);
+                if e.class() == spool::Class::Fatal && self.unread.failed(key) {
+                    self.give_up(key, &e);
+                }
                 Fetched::Gone
             }
+        }
+    }
+
+    /// Takes a block that cannot be read out of the spool; it is declared with the next round.
+    fn give_up(&mut self, key: Key, why: &spool::Error) {
+        match self.spool.lose(key) {
+            Ok(()) => {
+                let epoch = wire::Epoch(key.epoch);
+                error!(%epoch, seq = key.seq, error = %chain(why), "a block cannot be read, given up");
+            }
+            Err(e) => self.trouble(&e),
         }
     }
 

@@ -258,11 +258,9 @@ impl Session<'_> {
 
     fn send_blocks(&mut self, found: Vec<(Key, Fetched)>) -> Result<(), Lost> {
         for (key, fetched) in found {
-            let Fetched::Block(block) = fetched else {
-                // Evicted or damaged meanwhile; a damaged one is declared, never sent.
-                self.uplink.lanes.unsent(key);
-                continue;
-            };
+            // Evicted or damaged meanwhile, or the disk does not give it back. It stays booked: the next view says
+            // where it is not held any more, and asking again at once would only keep the disk busy.
+            let Fetched::Block(block) = fetched else { continue };
             if self.window.free() == 0 {
                 self.uplink.lanes.unsent(key);
                 continue;
