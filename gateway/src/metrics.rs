@@ -141,6 +141,7 @@ fn uplink(board: &Board, out: &mut Out<'_, '_>) -> Result<(), Error> {
         p.sent_bytes,
     )?;
     out.counter("davy_gateway_sent_manifests", "Manifests sent", p.manifests)?;
+    out.counter("davy_gateway_oversized_messages", "Too large for a frame, not sent", p.oversized)?;
     out.counter("davy_gateway_confirmed_publishes", "Publishes the broker confirmed", p.confirmed)?;
     out.counter("davy_gateway_acks", "Acks that counted", p.acks)?;
     out.counter("davy_gateway_acks_forged", "Messages without a right MAC or form", p.acks_forged)?;

@@ -131,6 +131,20 @@ impl Board {
                 p.last_error
             ));
         }
+        if p.oversized > 0 {
+            out.push(
+                "有消息超过帧长，未发送：测点分到两台网关 a message is too large for a frame and is not sent: split the \
+                 points over two gateways"
+                    .to_owned(),
+            );
+        }
+        if shown.replies_full {
+            out.push(
+                "点表已满，有设备用旧的采集计划或未采集：测点分到两台网关后重启 the manifest is full, a device keeps an old \
+                 plan or has none: split the points over two gateways and restart"
+                    .to_owned(),
+            );
+        }
         if shown.clock == ClockState::Unset {
             out.push("时钟未校准 the clock is not set".to_owned());
         }

@@ -92,6 +92,10 @@ impl Task {
         }
         let id = std::sync::Arc::clone(&self.stations[station].device.id);
         match exception {
+            // What the device refuses cannot be learnt any more: no plan without it would be taken.
+            exception if exception.0 <= 3 && self.stations[station].keeps_plan => {
+                self.say_exception(station, slot, exception).await
+            }
             Exception(1) => {
                 warn!(device = %id, "device does not know the function of a table it is asked for");
                 self.stations[station].refuse(slot);
@@ -114,16 +118,22 @@ impl Task {
                 self.forgive_later(station);
                 self.replan(station).await
             }
-            _ => {
-                let readings =
-                    self.stations[station].fail(slot, Mark::bad(Reason::DeviceException));
-                if !readings.is_empty() {
-                    let meaning = exception.meaning().1;
-                    warn!(device = %id, code = exception.0, meaning, "device answers with an exception");
-                }
-                self.send(readings).await
-            }
+            _ => self.say_exception(station, slot, exception).await,
         }
+    }
+
+    async fn say_exception(
+        &mut self,
+        station: usize,
+        slot: usize,
+        exception: Exception,
+    ) -> Result<(), Closed> {
+        let readings = self.stations[station].fail(slot, Mark::bad(Reason::DeviceException));
+        if !readings.is_empty() {
+            let (id, meaning) = (&self.stations[station].device.id, exception.meaning().1);
+            warn!(device = %id, code = exception.0, meaning, "device answers with an exception");
+        }
+        self.send(readings).await
     }
 
     async fn failed(

@@ -20,7 +20,7 @@ use super::link::{Answered, Connect, Link, LinkError, cause};
 use crate::config::Bus;
 use crate::plan::Request;
 use crate::plan::cost::Cost;
-use crate::reading::{Mark, Reading, Reason, Replies};
+use crate::reading::{Mark, Reading, Reason, Replies, RepliesFull};
 use crate::schedule::{JobId, Next, Schedule};
 
 /// First and longest pause before a refused connection is tried again.
@@ -232,8 +232,7 @@ impl Task {
         let voided = match self.stations[station].plan(&self.seams.replies) {
             Ok(voided) => voided,
             Err(full) => {
-                warn!(device = %self.stations[station].device.id, error = %full, "the plan stays as it is");
-                return Ok(());
+                return self.keep_plan(station, full).await;
             }
         };
         for job in old {
@@ -247,6 +246,17 @@ impl Task {
             self.start_polls(station);
         }
         self.send(voided).await
+    }
+
+    /// The manifest has no room for another plan: the old one goes on, and what it cannot read is said to be bad.
+    async fn keep_plan(&mut self, station: usize, full: RepliesFull) -> Result<(), Closed> {
+        if !std::mem::replace(&mut self.stations[station].keeps_plan, true) {
+            warn!(device = %self.stations[station].device.id, error = %full, "the plan stays as it is");
+        }
+        if self.stations[station].presence == Presence::Up {
+            self.start_polls(station);
+        }
+        Ok(())
     }
 
     pub(crate) fn start_polls(&mut self, station: usize) {

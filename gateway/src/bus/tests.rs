@@ -190,6 +190,31 @@ async fn a_register_the_device_lacks_costs_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_that_the_manifest_has_no_room_for_changes_nothing_and_is_said() {
+    // Goal: a device whose points cannot be split any more goes on as it is. Method: the manifest is filled by a
+    // stranger before the device begins to refuse a register.
+    let line = Line::new(Duration::from_millis(4));
+    line.set(1, Does::Answer(0));
+    let mut running = running(&config(1, &four_points()), line);
+    assert!(running.collect(5).await.iter().all(good));
+    let first = running.south.replies.get(0).expect("planned");
+    for device in 1.. {
+        let long: std::sync::Arc<str> = "x".repeat(250).into();
+        let more = crate::reading::Reply { device, device_id: long, ..(*first).clone() };
+        if running.south.replies.add(more).is_err() {
+            break;
+        }
+    }
+    running.line.set(1, Does::Lacks(vec![1]));
+    let readings = running.collect(30).await;
+    assert_eq!(marked(&readings, 0, Mark::bad(Reason::DeviceException)), 1, "said once");
+    assert!(running.south.replies.is_full());
+    running.line.set(1, Does::Answer(0));
+    let readings = running.collect(10).await;
+    assert!(readings.iter().filter(|r| good(r)).count() >= 8, "asked all the while");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreadable_hole_is_bridged_no_more() {
     let line = Line::new(Duration::from_millis(4));
     line.set(1, Does::Lacks(vec![5]));

@@ -76,6 +76,8 @@ pub struct Shown {
     pub manifest: Option<ManifestKey>,
     /// Readings that fitted no reply.
     pub refused: u64,
+    /// The manifest is full: some device keeps an older plan, or has none.
+    pub replies_full: bool,
     /// Blocks sealed in this epoch.
     pub sealed: u64,
     /// Bytes of blocks written since this start.
@@ -482,6 +484,7 @@ impl Work {
             centre_difference_ms: keeper.centre_difference_ms(),
             manifest: Some(self.sealer.manifest()),
             refused: self.sealer.refused().readings,
+            replies_full: self.replies.is_full(),
             sealed: self.sealer.seq(),
             problem: self.problem.clone(),
         });

@@ -7,8 +7,9 @@ use spool::{Fetched, Key};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use wire::frame::{self, Kind};
+use wire::limits::FRAME_BYTES_MAX;
 use wire::message::{Ack, Command, Item, Order, Uplink as Message};
 use wire::{GatewayName, ManifestKey};
 
@@ -268,7 +269,9 @@ impl Session<'_> {
             let lane =
                 self.lanes_of.iter().find(|(k, _)| *k == key).map_or(Lane::Backfill, |l| l.1);
             let bytes = self.send(Item::Block(block.bytes), Sent::Block)?;
-            self.uplink.show(|p| p.sent(lane, bytes));
+            if bytes > 0 {
+                self.uplink.show(|p| p.sent(lane, bytes));
+            }
         }
         Ok(())
     }
@@ -277,8 +280,8 @@ impl Session<'_> {
         if let Some(bytes) = bytes
             && self.window.free() > 0
         {
-            self.send(Item::Manifest(bytes), Sent::Manifest)?;
-            self.uplink.show(|p| p.manifests += 1);
+            let bytes = self.send(Item::Manifest(bytes), Sent::Manifest)?;
+            self.uplink.show(|p| p.manifests += u64::from(bytes > 0));
         }
         Ok(())
     }
@@ -287,6 +290,14 @@ impl Session<'_> {
         let message = Message { stamp: self.uplink.stamp(), item };
         let payload = self.uplink.seal(Kind::Uplink, &message.encode());
         let bytes = payload.len();
+        if bytes > FRAME_BYTES_MAX {
+            // The broker would cut the connection, each time anew.
+            if self.uplink.progress.borrow().oversized == 0 {
+                error!(?what, bytes, most = FRAME_BYTES_MAX, "too large for a frame, not sent");
+            }
+            self.uplink.show(|p| p.oversized += 1);
+            return Ok(0);
+        }
         if self.window.is_idle() {
             self.confirmed_at = self.uplink.now();
         }
