@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use spool::{Fetched, Key, KeySet, NewBlock, OpenReport, Spool, SpoolOptions, Stats};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wire::ManifestKey;
 use wire::message::Ack;
@@ -141,6 +142,17 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
+/// What the thread shares with the rest of the gateway.
+#[derive(Debug)]
+pub struct Parts {
+    /// What readings may name.
+    pub replies: Replies,
+    /// The machine's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Cancelled where the thread panics, or ends because blocks can be kept nowhere.
+    pub failed: CancellationToken,
+}
+
 /// Opens the spool, begins the epoch and starts the thread.
 ///
 /// # Errors
@@ -149,9 +161,9 @@ pub fn start(
     dir: &std::path::Path,
     options: &SpoolOptions,
     id: Identity,
-    replies: Replies,
-    clock: Arc<dyn Clock>,
+    parts: Parts,
 ) -> Result<Handle, StartError> {
+    let Parts { replies, clock, failed } = parts;
     let fail = |e| StartError::Spool { dir: dir.to_path_buf(), source: Box::new(e) };
     let (mut spool, report) = Spool::open(dir, options).map_err(fail)?;
     let link = spool.begin_epoch(id.start.epoch.0).map_err(fail)?.map(super::link);
@@ -181,10 +193,16 @@ pub fn start(
         problem: None,
         written_before,
         synced: clock_synced,
+        stuck: false,
     };
     let thread = std::thread::Builder::new()
         .name("spool".to_owned())
-        .spawn(move || work.run(queue))
+        .spawn(move || {
+            let guard = failed.drop_guard();
+            if work.run(queue) {
+                guard.disarm();
+            }
+        })
         .map_err(StartError::Thread)?;
     Ok(Handle { jobs, view: view_out, shown: shown_out, in_flight, log_id, report, thread })
 }
@@ -204,10 +222,13 @@ struct Work {
     problem: Option<String>,
     written_before: u64,
     synced: bool,
+    /// Blocks could be kept nowhere.
+    stuck: bool,
 }
 
 impl Work {
-    fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+    /// Runs until [`Job::Stop`]; false where it ends because blocks can be kept nowhere.
+    fn run(&mut self, mut queue: mpsc::Receiver<Job>) -> bool {
         self.show();
         let mut going = true;
         while going {
@@ -221,12 +242,16 @@ impl Work {
             }
             self.store();
             self.publish();
+            if self.stuck {
+                return false;
+            }
         }
         let spool = &self.spool;
         self.sealer.close_rows(&|| spool.list(LIST_RANGES_MAX), &mut self.sealed);
         self.store();
         self.flush();
         info!(sealed = self.sealer.seq(), "spool closed");
+        !self.stuck
     }
 
     /// False where it was the last one.
@@ -348,6 +373,9 @@ impl Work {
     }
 
     fn append(&mut self, sealed: &[Sealed]) {
+        if self.stuck {
+            return;
+        }
         let epoch = self.sealer.id.start.epoch.0;
         let new: Vec<NewBlock<'_>> = sealed.iter().map(|s| new_block(epoch, s)).collect();
         let flying = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -365,7 +393,9 @@ impl Work {
                 self.live.extend(born);
             }
             Err(e) => {
+                // Their seqs are used up: nothing that follows could be stored. A new start has a new epoch.
                 error!(error = %chain(&e), blocks = sealed.len(), "blocks could not be kept anywhere");
+                self.stuck = true;
             }
         }
     }
@@ -536,3 +566,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
