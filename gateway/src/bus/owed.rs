@@ -16,6 +16,9 @@ use super::task::Task;
 /// The pause doubles up to this many times.
 const DOUBLINGS_MAX: u32 = 4;
 
+/// And is then no longer than this, unless the bus's timeout is.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// Shortest listening behind the first answer.
 const LINGER_MIN: Duration = Duration::from_millis(50);
 
@@ -43,7 +46,7 @@ impl Task {
         }
         let failures = self.stations[station].owed.map_or(0, |owed| owed.failures);
         let pause = self.bus.timeout.saturating_mul(1 << failures.min(DOUBLINGS_MAX));
-        let until = Instant::now() + pause;
+        let until = Instant::now() + pause.min(PAUSE_MAX.max(self.bus.timeout));
         let failures = failures.saturating_add(1);
         self.stations[station].owed = Some(Owed { until, failures });
     }
