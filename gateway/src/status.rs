@@ -107,6 +107,7 @@ impl Board {
                 "device": d.id.as_ref(), "online": d.online.load(Ordering::Relaxed),
                 "last_reply_ms_ago": d.last_reply().map(age),
                 "replies": d.replies.load(Ordering::Relaxed), "errors": d.errors.load(Ordering::Relaxed),
+                "problem": d.problem(),
             })
         });
         devices.collect()
@@ -152,7 +153,10 @@ impl Board {
             out.push(format!("存储异常 trouble with the spool: {problem}"));
         }
         let silent = self.health.devices.iter().filter(|d| !d.online.load(Ordering::Relaxed));
-        out.extend(silent.map(|d| format!("设备无应答 device is silent: {}", d.id)));
+        out.extend(silent.map(|d| {
+            let why = d.problem().map(|why| format!(" ({why})")).unwrap_or_default();
+            format!("设备无应答 device is silent: {}{why}", d.id)
+        }));
         out
     }
 }

@@ -69,6 +69,7 @@ impl Exception {
             4 => ("设备内部故障", "device failure"),
             5 => ("已接受，处理中", "accepted, still working"),
             6 => ("设备忙", "device busy"),
+            7 => ("设备不能执行该请求", "negative acknowledge"),
             8 => ("设备存储校验错", "memory parity error"),
             0x0A => ("网关通道不可用", "gateway path unavailable"),
             0x0B => ("网关后的设备无应答", "unit behind the gateway does not answer"),

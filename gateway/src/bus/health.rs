@@ -58,6 +58,7 @@ pub struct DeviceHealth {
     /// Requests that brought none.
     pub errors: AtomicU64,
     last_reply: Mutex<Option<Instant>>,
+    problem: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -83,6 +84,7 @@ impl Health {
             replies: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             last_reply: Mutex::new(None),
+            problem: Mutex::new(None),
         };
         Self {
             buses: config.buses.iter().map(|b| bus(&b.name)).collect(),
@@ -105,6 +107,18 @@ impl DeviceHealth {
     pub(crate) fn replied(&self, at: Instant) {
         count(&self.replies, 1);
         *self.last_reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Remembers why a request brought no values, in words.
+    pub(crate) fn has_problem(&self, words: String) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+    }
+
+    /// Why the newest request brought no values, in words for a person; `None` after a good answer.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When it last answered with values, on the monotonic clock.

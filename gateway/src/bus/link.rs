@@ -71,6 +71,21 @@ pub fn cause(error: &LinkError) -> Option<String> {
     std::error::Error::source(error).map(ToString::to_string)
 }
 
+/// An error with its cause, in words for a person.
+#[must_use]
+pub fn words(error: &LinkError) -> String {
+    let zh = match error {
+        LinkError::Timeout(_) => "无应答",
+        LinkError::Unasked(_) => "线路上有多余的数据",
+        LinkError::Lost(_) => "连接中断",
+        LinkError::Frame(_) => "应答不符",
+    };
+    match cause(error) {
+        Some(cause) => format!("{zh} {error}: {cause}"),
+        None => format!("{zh} {error}"),
+    }
+}
+
 /// How frames are told apart on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {

@@ -100,7 +100,8 @@ impl Task {
         self.spent(began.elapsed());
         if !said {
             let id = &self.stations[station].device.id;
-            warn!(device = %id, bus = %self.bus.name, "device does not answer");
+            let why = self.device_health(station).problem();
+            warn!(device = %id, bus = %self.bus.name, why, "device does not answer");
             self.device_health(station).online.store(false, Ordering::Relaxed);
             let readings = self.stations[station].fail_all(Mark::stale(Reason::Timeout));
             self.send(readings).await?;

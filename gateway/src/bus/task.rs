@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::device::{Presence, Station};
 use super::frame::{Reply, Request as Ask};
 use super::health::{BusHealth, Health, count};
-use super::link::{Answered, Connect, Link, LinkError, cause};
+use super::link::{Answered, Connect, Link, LinkError, cause, words};
 use crate::config::Bus;
 use crate::plan::Request;
 use crate::plan::cost::Cost;
@@ -205,9 +205,12 @@ impl Task {
             Ok((link, answered)) => {
                 self.link = Some(link);
                 count(&self.health().late_answers, answered.late.into());
-                if matches!(answered.reply, Reply::Exception(_)) {
+                if let Reply::Exception(exception) = answered.reply {
                     count(&self.health().exceptions, 1);
-                } else {
+                    let (zh, en) = exception.meaning();
+                    let words = format!("异常码 {0} {zh} exception {0}: {en}", exception.0);
+                    self.device_health(station).has_problem(words);
+                } else if !answered.is_sign {
                     self.stations[station].learned.observe(registers, answered.round_trip);
                 }
                 Ok(answered)
@@ -220,6 +223,7 @@ impl Task {
                     LinkError::Unasked(_) => count(&health.late_answers, 1),
                     LinkError::Lost(_) => {}
                 }
+                self.device_health(station).has_problem(words(&error));
                 self.owes(station, &error);
                 Err(error)
             }

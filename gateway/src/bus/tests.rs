@@ -247,8 +247,11 @@ async fn exceptions_are_bad_once_and_never_numbers() {
     let readings = running.collect(30).await;
     assert_eq!(readings.len(), 1);
     assert_eq!(marked(&readings, 0, Mark::bad(Reason::DeviceException)), 1);
+    let problem = running.south.health.devices[0].problem().expect("said in words");
+    assert!(problem.contains("设备内部故障") && problem.contains("device failure"), "{problem}");
     running.line.set(1, Does::Answer(0));
     assert!(running.collect(3).await.iter().all(good));
+    assert_eq!(running.south.health.devices[0].problem(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,6 +281,8 @@ async fn an_answer_of_another_unit_is_no_answer() {
     assert!(readings.iter().all(|r| r.device == 0 || !good(r)));
     assert!(readings.iter().filter(|r| r.device == 0 && good(r)).count() >= 25);
     assert!(running.bus().broken_answers.load(Ordering::Relaxed) > 0);
+    let problem = running.south.health.devices[1].problem().expect("said in words");
+    assert!(problem.contains("unit 3 answered a request to unit 2"), "{problem}");
 }
 
 #[tokio::test(start_paused = true)]
