@@ -113,7 +113,8 @@ fn live(dice: &mut Dice, losses: bool) -> Life {
         let now = BASE + second * 1_000;
         for (index, value) in values.iter_mut().enumerate() {
             if dice.one_in(90) {
-                *value = [0.0, 3.0, 30.0, 60.0, 85.0, 100.0][dice.below(6) as usize];
+                *value =
+                    [0.0, 3.0, 30.0, 60.0, 85.0, 100.0][usize::try_from(dice.below(6)).unwrap()];
             }
             if dice.one_in(1_500) {
                 mute[index] = second + dice.below(400) as i64;
@@ -144,7 +145,7 @@ fn live(dice: &mut Dice, losses: bool) -> Life {
             }
         }
         if losses && dice.one_in(300) && life.blocks.len() > 30 {
-            let from = dice.below(life.blocks.len() as u64 - 20) as usize;
+            let from = usize::try_from(dice.below(life.blocks.len() as u64 - 20)).unwrap();
             for (_, block) in &life.blocks[from..from + 15] {
                 if block.gaps.is_empty() && life.lost.insert(block.key) {
                     gaps.push(Span {
