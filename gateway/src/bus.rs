@@ -26,6 +26,7 @@ pub mod frame;
 pub mod health;
 pub mod link;
 pub mod load;
+mod owed;
 mod poll;
 mod probe;
 mod task;
@@ -39,6 +40,8 @@ pub struct Southbound {
     pub replies: Replies,
     /// Counters.
     pub health: Health,
+    /// Cancelled where a part of the gateway broke; the northbound half uses it as well.
+    pub failed: CancellationToken,
 }
 
 /// Starts the buses. They stop when the token is cancelled or the receiver is dropped.
@@ -52,6 +55,7 @@ pub fn start(
     let (sender, readings) = reading::channel();
     let replies = Replies::default();
     let health = Health::new(config);
+    let failed = CancellationToken::new();
     for (index, bus) in config.buses.iter().enumerate() {
         let seams = Seams {
             connector: Arc::clone(&connector),
@@ -61,12 +65,13 @@ pub fn start(
         };
         let task = Task::new(index, bus.clone(), seams);
         let stop = stop.clone();
-        tracker.spawn(async move {
+        let polling = async move {
             // Either end is a normal one: cancelled, or nobody reads the readings any more.
             stop.run_until_cancelled(Box::pin(task.run())).await;
-        });
+        };
+        tracker.spawn(crate::shutdown::vital(failed.clone(), polling));
     }
-    Southbound { readings, replies, health }
+    Southbound { readings, replies, health, failed }
 }
 
 #[cfg(test)]

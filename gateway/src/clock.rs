@@ -5,7 +5,9 @@
 //!
 //! Three states (design §4): *unset*, where the system's clock is plainly wrong (a box without a battery
 //! clock before NTP) and wall time is the monotonic time; *synced*, by NTP or by the centre; *holdover*,
-//! set but not known to be right. A backward step of more than a second opens a new time segment.
+//! set but not known to be right. A clock that no time daemon watches and that the centre finds wrong by
+//! more than a second (a date saved at the last stop, a drifting battery clock) is not used any more: the
+//! centre's time is. A backward step of more than a second opens a new time segment.
 
 use std::fmt;
 use std::path::Path;
@@ -17,7 +19,7 @@ pub use wire::block::ClockState;
 pub const SET_FLOOR_MS: i64 = 1_767_225_600_000;
 /// A backward step beyond this opens a new time segment.
 pub const STEP_MS: i64 = 1_000;
-/// How long the centre's word that the clock is right counts.
+/// How long the centre's word on the clock counts.
 const VOUCHED_MS: u64 = 3_600_000;
 /// Files whose presence says that a time daemon has set the clock.
 const SYNCED_MARKERS: [&str; 2] = ["/run/systemd/timesync/synchronized", "/run/davy/time-synced"];
@@ -95,6 +97,18 @@ struct Offer {
     at_mono: u64,
 }
 
+impl Offer {
+    fn is_fresh(&self, mono_ms: u64) -> bool {
+        mono_ms.saturating_sub(self.at_mono) <= VOUCHED_MS
+    }
+
+    /// Whether a clock with this offset is wrong by more than a step, whatever the error of the measurement.
+    fn denies(&self, offset: i64) -> bool {
+        let allowed = STEP_MS.unsigned_abs() + u64::from(self.error_ms);
+        offset.abs_diff(self.offset) > allowed
+    }
+}
+
 /// Decides what the wall time is. Pure: it knows only what it is told.
 #[derive(Debug, Clone, Default)]
 pub struct Keeper {
@@ -104,6 +118,10 @@ pub struct Keeper {
     boot_offset: Option<i64>,
     error_ms: u32,
     offer: Option<Offer>,
+    /// The system's clock was found wrong: the centre's time is used until that or a daemon says otherwise.
+    follows_centre: bool,
+    /// What the system's clock says, where it says anything.
+    system: Option<i64>,
 }
 
 impl Keeper {
@@ -117,12 +135,22 @@ impl Keeper {
     /// the clock as it was: take a copy of the keeper first.
     pub fn observe(&mut self, system_ms: i64, mono_ms: u64, synced: bool) -> Change {
         let mono = mono_ms.cast_signed();
-        let (state, offset, error_ms) = if system_ms >= SET_FLOOR_MS {
-            let offset = system_ms - mono;
-            match self.vouched(offset, mono_ms) {
-                _ if synced => (ClockState::Synced, offset, 0),
-                Some(error_ms) => (ClockState::Synced, offset, error_ms),
-                None => (ClockState::Holdover, offset, 0),
+        self.system = (system_ms >= SET_FLOOR_MS).then_some(system_ms - mono);
+        let (state, offset, error_ms) = if let Some(offset) = self.system {
+            let vouched = if synced { Some(0) } else { self.vouched(offset, mono_ms) };
+            let offer = self.offer.filter(|offer| {
+                let fresh = offer.is_fresh(mono_ms);
+                vouched.is_none() && (self.follows_centre || fresh && offer.denies(offset))
+            });
+            self.follows_centre = offer.is_some();
+            match (vouched, offer) {
+                (Some(error_ms), _) => (ClockState::Synced, offset, error_ms),
+                // An offer that has grown old is kept: going back to a clock known to be wrong is worse.
+                (None, Some(offer)) if offer.is_fresh(mono_ms) => {
+                    (ClockState::Synced, offer.offset, offer.error_ms)
+                }
+                (None, Some(offer)) => (ClockState::Holdover, offer.offset, offer.error_ms),
+                (None, None) => (ClockState::Holdover, offset, 0),
             }
         } else if let Some(offer) = self.offer {
             (ClockState::Synced, offer.offset, offer.error_ms)
@@ -154,9 +182,7 @@ impl Keeper {
         let error_ms = u32::try_from(half).unwrap_or(u32::MAX);
         let offset = centre_ms + half.cast_signed() - now_mono_ms.cast_signed();
         // While the centre is the only clock a worse measurement does not replace a better one.
-        let better = self.offer.is_none_or(|o| {
-            error_ms <= o.error_ms || now_mono_ms.saturating_sub(o.at_mono) > VOUCHED_MS
-        });
+        let better = self.offer.is_none_or(|o| error_ms <= o.error_ms || !o.is_fresh(now_mono_ms));
         if better {
             self.offer = Some(Offer { offset, error_ms, at_mono: now_mono_ms });
         }
@@ -164,7 +190,7 @@ impl Keeper {
 
     /// The error of the system's clock, where the centre measured it lately and found it right.
     fn vouched(&self, offset: i64, mono_ms: u64) -> Option<u32> {
-        let offer = self.offer.filter(|o| mono_ms.saturating_sub(o.at_mono) <= VOUCHED_MS)?;
+        let offer = self.offer.filter(|o| o.is_fresh(mono_ms))?;
         let error = (offset - offer.offset).unsigned_abs() + u64::from(offer.error_ms);
         u32::try_from(error).ok().filter(|e| i64::from(*e) <= STEP_MS)
     }
@@ -181,16 +207,24 @@ impl Keeper {
         self.state
     }
 
+    /// Whether the system's clock was found wrong and the centre's time is used instead.
+    #[must_use]
+    pub fn follows_centre(&self) -> bool {
+        self.follows_centre
+    }
+
     /// Backward steps so far.
     #[must_use]
     pub fn segment(&self) -> u32 {
         self.segment
     }
 
-    /// What the centre's time says that the system's clock is off by, ms, where it was measured.
+    /// What the centre's time says that the system's clock is off by, ms, where it was measured; the gateway's
+    /// own time is right all the same where it follows the centre.
     #[must_use]
     pub fn centre_difference_ms(&self) -> Option<i64> {
-        self.offer.map(|o| self.offset - o.offset)
+        let own = self.system.unwrap_or(self.offset);
+        self.offer.map(|o| own - o.offset)
     }
 
     /// The clock for a block that closes now.

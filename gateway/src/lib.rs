@@ -33,7 +33,7 @@ pub mod state;
 pub mod status;
 pub mod uplink;
 
-/// Why the program ended before it was asked to.
+/// Why the program ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Signals cannot be listened to.
@@ -42,6 +42,9 @@ pub enum RunError {
     /// The northbound half did not start.
     #[error("cannot start")]
     North(#[source] north::NorthError),
+    /// A part of the running gateway broke.
+    #[error("a part of the gateway broke (see the log above); it must be started anew")]
+    Broke,
 }
 
 /// Runs until SIGTERM or SIGINT, then stops in order: buses, sealer, uplink, spool.
@@ -49,7 +52,8 @@ pub enum RunError {
 /// It always starts: a broker, a device or a clock that is missing is a state, not a failure.
 ///
 /// # Errors
-/// [`RunError`], before anything was read.
+/// [`RunError`]: before anything was read, or [`RunError::Broke`] where a task or the spool's thread panicked or blocks
+/// can be kept nowhere. What is on the disk is sent after the next start.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let signals = TaskTracker::new();
     let stop = shutdown::on_signal(&signals).map_err(RunError::Signals)?;
@@ -58,9 +62,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let north = north::start(&config, south).map_err(RunError::North)?;
     let (name, devices) = (&config.gateway.name, config.devices().count());
     tracing::info!(gateway = %name, buses = config.buses.len(), devices, "started");
-    stop.cancelled().await;
+    let failed = north.failed().clone();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = failed.cancelled() => tracing::error!("a part of the gateway broke, stopping"),
+    }
+    let broke = failed.is_cancelled();
+    stop.cancel();
     buses.close();
     buses.wait().await;
     north.finish(config.gateway.shutdown_grace).await;
-    Ok(())
+    if broke { Err(RunError::Broke) } else { Ok(()) }
 }

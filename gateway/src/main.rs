@@ -90,7 +90,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Run { config } => match Config::load(&config) {
             Ok(config) => {
                 init_tracing();
-                if check::overloaded(&config, &mut out)? {
+                if check::is_too_much(&config, &mut out)? {
                     return Ok(check::EXIT_CONFIG);
                 }
                 drop(out);

@@ -141,6 +141,7 @@ fn uplink(board: &Board, out: &mut Out<'_, '_>) -> Result<(), Error> {
         p.sent_bytes,
     )?;
     out.counter("davy_gateway_sent_manifests", "Manifests sent", p.manifests)?;
+    out.counter("davy_gateway_oversized_messages", "Too large for a frame, not sent", p.oversized)?;
     out.counter("davy_gateway_confirmed_publishes", "Publishes the broker confirmed", p.confirmed)?;
     out.counter("davy_gateway_acks", "Acks that counted", p.acks)?;
     out.counter("davy_gateway_acks_forged", "Messages without a right MAC or form", p.acks_forged)?;
@@ -172,6 +173,11 @@ fn southbound(board: &Board, out: &mut Out<'_, '_>) -> Result<(), Error> {
     out.family(bus("davy_gateway_bus_requests", "Requests sent"), "bus", each)?;
     let each = buses.iter().map(|b| (b.name.as_ref(), read(&b.timeouts)));
     out.family(bus("davy_gateway_bus_timeouts", "Requests without an answer"), "bus", each)?;
+    let each = buses.iter().map(|b| (b.name.as_ref(), read(&b.broken_answers)));
+    out.family(bus("davy_gateway_bus_broken_answers", "Answers that made no sense"), "bus", each)?;
+    let each = buses.iter().map(|b| (b.name.as_ref(), read(&b.late_answers)));
+    let late = bus("davy_gateway_bus_late_answers", "Answers too late or unasked, thrown away");
+    out.family(late, "bus", each)?;
     let each = buses.iter().map(|b| (b.name.as_ref(), read(&b.exceptions)));
     out.family(bus("davy_gateway_bus_exceptions", "Answers that were exceptions"), "bus", each)?;
     let each = buses.iter().map(|b| (b.name.as_ref(), read(&b.missed)));

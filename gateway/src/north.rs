@@ -26,6 +26,7 @@ use crate::epoch::{NoRandom, Start};
 use crate::reading::Reading;
 use crate::seal::Identity;
 use crate::seal::thread::{self, BATCH_READINGS, Handle, Job, StartError};
+use crate::shutdown::vital;
 use crate::status::{self, Board};
 use crate::uplink::{Seams, Uplink};
 
@@ -52,6 +53,7 @@ pub enum NorthError {
 pub struct North {
     /// What the status page is made of.
     pub board: Board,
+    failed: CancellationToken,
     handle: Handle,
     tasks: TaskTracker,
     feeding: TaskTracker,
@@ -93,8 +95,11 @@ pub fn start_with(
         memory_bytes_max: MEMORY_BYTES_MAX,
         now_ms: clock.system_ms(),
     };
-    let handle = thread::start(&gateway.spool_dir, &options, id, south.replies, Arc::clone(&clock))
-        .map_err(NorthError::Spool)?;
+    let failed = south.failed;
+    let parts =
+        thread::Parts { replies: south.replies, clock: Arc::clone(&clock), failed: failed.clone() };
+    let handle =
+        thread::start(&gateway.spool_dir, &options, id, parts).map_err(NorthError::Spool)?;
     tell(&handle, start);
     let (uplink, progress) = Uplink::new(Seams {
         broker: config.broker.clone(),
@@ -124,19 +129,29 @@ pub fn start_with(
     let (stop_uplink, stop_status) = (CancellationToken::new(), CancellationToken::new());
     let feeding = TaskTracker::new();
     let (tell_sealed, sealed) = oneshot::channel();
-    feeding.spawn(feed(south.readings, handle.jobs.clone(), clock, flush_ms, tell_sealed));
-    tasks.spawn(uplink.run(stop_uplink.clone(), gateway.shutdown_grace));
+    let feeder = feed(south.readings, handle.jobs.clone(), clock, flush_ms, tell_sealed);
+    feeding.spawn(vital(failed.clone(), feeder));
+    let sending = uplink.run(stop_uplink.clone(), gateway.shutdown_grace);
+    tasks.spawn(vital(failed.clone(), sending));
     if let Some(page) = &config.status {
-        tasks.spawn(status::serve(page.listen, board.clone(), stop_status.clone()));
+        let serving = status::serve(page.listen, board.clone(), stop_status.clone());
+        tasks.spawn(vital(failed.clone(), serving));
     }
-    Ok(North { board, handle, tasks, feeding, sealed, stop_uplink, stop_status })
+    Ok(North { board, failed, handle, tasks, feeding, sealed, stop_uplink, stop_status })
 }
 
 impl North {
+    /// Cancelled where a task or the spool's thread broke: nothing is carried any more, or soon will not be.
+    #[must_use]
+    pub fn failed(&self) -> &CancellationToken {
+        &self.failed
+    }
+
     /// Stops in order: the readings must have ended (the buses are stopped); what was collected is
     /// sealed, the uplink drains for its grace, the spool closes. What is left is on disk.
     pub async fn finish(self, grace: Duration) {
-        let Self { board, handle, tasks, feeding, sealed, stop_uplink, stop_status } = self;
+        let Self { board, failed: _, handle, tasks, feeding, sealed, stop_uplink, stop_status } =
+            self;
         if tokio::time::timeout(SEAL_MAX, sealed).await.is_err() {
             warn!("the readings did not end or the disk is slow, stopping all the same");
         }
@@ -152,7 +167,7 @@ impl North {
         }
         let joined = tokio::task::spawn_blocking(move || handle.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
-            error!("the spool's thread ended badly");
+            error!("the spool's thread broke");
         }
         feeding.close();
         feeding.wait().await;

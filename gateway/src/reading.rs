@@ -19,6 +19,9 @@ pub const READING_QUEUE: usize = 4_096;
 /// Replies a gateway can name in its lifetime: what a manifest holds.
 pub const REPLIES_MAX: usize = wire::limits::REPLIES_MAX;
 
+/// Bytes that the replies may take in the manifest, so that it fits a frame with its head.
+pub const MANIFEST_BYTES_MAX: usize = wire::limits::BLOCK_BYTES_MAX - 1_024;
+
 /// One value of a reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Value {
@@ -67,16 +70,50 @@ pub struct ReplyPoint {
     pub unit: Arc<str>,
 }
 
-/// The replies that readings refer to: shared, append-only, bounded by [`REPLIES_MAX`].
+impl Reply {
+    /// Bytes that it takes in the manifest.
+    #[must_use]
+    pub fn manifest_bytes(&self) -> usize {
+        // Protobuf: a tag, a length and the text; an empty text is left out.
+        let text = |text: &str| if text.is_empty() { 0 } else { nested(text.len()) };
+        let point = |p: &ReplyPoint| nested(text(&p.quantity) + text(&p.unit));
+        let period = if self.period_ms == 0 { 0 } else { 1 + varint(self.period_ms as usize) };
+        let head = text(&self.device_id) + text(&self.profile) + text(&self.profile_version);
+        nested(head + period + self.points.iter().map(point).sum::<usize>())
+    }
+}
+
+/// Bytes of a tag below 16, a length, and so many bytes.
+fn nested(bytes: usize) -> usize {
+    1 + varint(bytes) + bytes
+}
+
+/// Bytes of a number, seven bits in each.
+fn varint(number: usize) -> usize {
+    let bits = usize::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+/// The replies that readings refer to: shared, append-only, bounded by [`REPLIES_MAX`] and [`MANIFEST_BYTES_MAX`].
 #[derive(Debug, Clone, Default)]
 pub struct Replies {
-    list: Arc<RwLock<Vec<Arc<Reply>>>>,
+    list: Arc<RwLock<Named>>,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    replies: Vec<Arc<Reply>>,
+    /// What they take in the manifest.
+    bytes: usize,
+    /// Whether one was refused.
+    full: bool,
 }
 
 /// The table of replies is full; the plan that wanted another keeps its old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this gateway already names {REPLIES_MAX} kinds of reply; restart it after mending the device whose plan keeps changing"
+    "this gateway already names as many kinds of reply as its manifest holds ({REPLIES_MAX}, or {MANIFEST_BYTES_MAX} \
+     bytes); mend the device whose plan keeps changing, or move devices to another gateway, and restart"
 )]
 pub struct RepliesFull;
 
@@ -84,38 +121,46 @@ impl Replies {
     /// Adds a reply, or finds the equal one of the same device, and returns its number.
     ///
     /// # Errors
-    /// [`RepliesFull`] at [`REPLIES_MAX`].
+    /// [`RepliesFull`] at [`REPLIES_MAX`], and where the manifest would not fit a frame any more.
     pub fn add(&self, reply: Reply) -> Result<u32, RepliesFull> {
-        let mut list = self.list.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut named = self.list.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let equal = |known: &Arc<Reply>| known.device == reply.device && **known == reply;
-        if let Some(found) = list.iter().rposition(equal) {
+        if let Some(found) = named.replies.iter().rposition(equal) {
             return u32::try_from(found).map_err(|_| RepliesFull);
         }
-        let number = list.len();
-        if number >= REPLIES_MAX {
+        let (number, bytes) = (named.replies.len(), named.bytes + reply.manifest_bytes());
+        if number >= REPLIES_MAX || bytes > MANIFEST_BYTES_MAX {
+            named.full = true;
             return Err(RepliesFull);
         }
-        list.push(Arc::new(reply));
+        named.bytes = bytes;
+        named.replies.push(Arc::new(reply));
         u32::try_from(number).map_err(|_| RepliesFull)
+    }
+
+    /// Whether a reply was refused since the start: some device keeps an older plan, or has none.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner).full
     }
 
     /// All replies so far, in order of their numbers. Cheap enough to call when [`Self::len`] has changed.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Reply>> {
-        self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner).replies.clone()
     }
 
     /// One reply.
     #[must_use]
     pub fn get(&self, number: u32) -> Option<Arc<Reply>> {
-        let list = self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        list.get(usize::try_from(number).ok()?).map(Arc::clone)
+        let named = self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        named.replies.get(usize::try_from(number).ok()?).map(Arc::clone)
     }
 
     /// How many there are; it only grows, so a new length is a new manifest.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+        self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner).replies.len()
     }
 
     /// Whether no device has been planned yet.

@@ -22,6 +22,7 @@ use crate::epoch::Start;
 use crate::reading;
 
 pub mod thread;
+mod unread;
 
 /// A gateway that has nothing to say says so this often: the settled evaluators' time goes on.
 pub const EMPTY_MS: u64 = 10_000;

@@ -30,7 +30,7 @@ pub fn message(seams: &Seams, stamp: Stamp, online: bool) -> State {
         stamp,
         epoch: seams.start.epoch,
         online,
-        at: seams.clock.system_ms(),
+        at: shown.wall_ms(&*seams.clock),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         clock: shown.clock,
         backlog_blocks: shown.spool.unacked_blocks,
@@ -57,7 +57,8 @@ pub fn will(seams: &Seams) -> State {
 }
 
 fn devices(seams: &Seams) -> Vec<DeviceHealth> {
-    let (wall, mono) = (seams.clock.system_ms(), seams.clock.mono_ms());
+    let wall = seams.shown.borrow().wall_ms(&*seams.clock);
+    let mono = seams.clock.mono_ms();
     let last = |at| {
         let age = mono.saturating_sub(seams.clock.mono_of(at));
         wall - age.cast_signed()

@@ -52,7 +52,8 @@ impl Board {
     /// Age of the oldest block that is not acked, ms; 0 where there is none.
     #[must_use]
     pub fn oldest_age_ms(&self, s: &Stats) -> i64 {
-        s.oldest_unacked_born_ms.map_or(0, |born| (self.clock.system_ms() - born).max(0))
+        let wall = self.shown.borrow().wall_ms(&*self.clock);
+        s.oldest_unacked_born_ms.map_or(0, |born| (wall - born).max(0))
     }
 
     /// Hours without a link until blocks must be dropped, at the rate of this start; `None` in its
@@ -110,6 +111,7 @@ impl Board {
                 "last_reply_ms_ago": d.last_reply().map(age),
                 "replies": d.replies.load(Ordering::Relaxed), "errors": d.errors.load(Ordering::Relaxed),
                 "refused": d.refused(),
+                "problem": d.problem(),
             })
         });
         devices.collect()
@@ -149,6 +151,20 @@ impl Board {
                 p.acks_forged
             ));
         }
+        if p.oversized > 0 {
+            out.push(
+                "有消息超过帧长，未发送：测点分到两台网关 a message is too large for a frame and is not sent: split the \
+                 points over two gateways"
+                    .to_owned(),
+            );
+        }
+        if shown.replies_full {
+            out.push(
+                "点表已满，有设备用旧的采集计划或未采集：测点分到两台网关后重启 the manifest is full, a device keeps an old \
+                 plan or has none: split the points over two gateways and restart"
+                    .to_owned(),
+            );
+        }
         if shown.clock == ClockState::Unset {
             out.push("时钟未校准 the clock is not set".to_owned());
         }
@@ -156,7 +172,10 @@ impl Board {
             out.push(format!("存储异常 trouble with the spool: {problem}"));
         }
         let silent = self.health.devices.iter().filter(|d| !d.online.load(Ordering::Relaxed));
-        out.extend(silent.map(|d| format!("设备无应答 device is silent: {}", d.id)));
+        out.extend(silent.map(|d| {
+            let why = d.problem().map(|why| format!(" ({why})")).unwrap_or_default();
+            format!("设备无应答 device is silent: {}{why}", d.id)
+        }));
         let refusing = self.health.devices.iter().filter(|d| !d.refused().is_empty());
         out.extend(refusing.map(|d| {
             format!(

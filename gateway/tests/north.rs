@@ -231,3 +231,46 @@ fn status_page_metrics_and_json_tell_the_account() {
         site.stop().await;
     });
 }
+
+/// A clock that breaks whoever asks it, after a while.
+#[derive(Debug)]
+struct Breaking {
+    clock: gateway::clock::SystemClock,
+    left: std::sync::atomic::AtomicI32,
+}
+
+impl gateway::clock::Clock for Breaking {
+    fn system_ms(&self) -> i64 {
+        // Only the spool's thread asks for the system's time after the start.
+        let left = self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(
+            left > 1 || std::thread::current().name() != Some("spool"),
+            "a fault of the test's"
+        );
+        self.clock.system_ms()
+    }
+    fn mono_ms(&self) -> u64 {
+        self.clock.mono_ms()
+    }
+    fn mono_of(&self, at: tokio::time::Instant) -> u64 {
+        self.clock.mono_of(at)
+    }
+    fn is_synced(&self) -> bool {
+        self.clock.is_synced()
+    }
+}
+
+#[test]
+fn a_spool_thread_that_panics_fails_the_gateway() {
+    run(async {
+        let broker = Broker::start().await;
+        let clock = Breaking {
+            clock: gateway::clock::SystemClock::new(),
+            left: std::sync::atomic::AtomicI32::new(50),
+        };
+        let site = Site::start_with(&broker, "gw-break", std::sync::Arc::new(clock));
+        site.failed().await;
+        // And the stop does not hang on what is gone.
+        site.stop().await;
+    });
+}

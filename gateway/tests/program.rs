@@ -51,6 +51,34 @@ fn check_refuses_a_bus_that_cannot_keep_its_periods() {
 }
 
 #[test]
+fn check_refuses_more_points_than_a_manifest_holds() {
+    // 40 buses of 8 devices with 60 points: more than one gateway can name to the centre in one frame.
+    let mut text = EXAMPLE.split("# One [[bus]]").next().expect("a head").to_owned();
+    for bus in 0..40 {
+        text += &format!(
+            "[[bus]]\nname = \"b{bus}\"\nkind = \"modbus-tcp\"\naddress = \"10.0.0.{bus}:502\"\n"
+        );
+        for unit in 1..=8 {
+            text += &format!(
+                "[[bus.device]]\nid = \"d{bus}-{unit}\"\nunit = {unit}\nprofile = \"generic\"\n"
+            );
+            for point in 0..60 {
+                text += &format!(
+                    "[[bus.device.point]]\nquantity = \"t_{point}\"\ntable = \"holding\"\nreg = {point}\n\
+                     type = \"u16\"\nunit = \"°C\"\n"
+                );
+            }
+        }
+    }
+    let output = run(&["check"], &text);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    for part in ["19200 points", "over 2 gateways", "9600 points each", "分到 2 台网关"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_said_plainly() {
     let output = run(&["check", "--config", "nowhere.toml"], EXAMPLE);
     assert_eq!(output.status.code(), Some(64));

@@ -129,8 +129,12 @@ fn live(dice: &mut Dice, losses: bool) -> Life {
             rows.clear();
         }
         if dice.one_in(900) {
-            clock -= 20_000;
-            segment += 1;
+            if dice.one_in(3) {
+                clock += 700_000;
+            } else {
+                clock -= 20_000;
+                segment += 1;
+            }
             rows.clear();
         }
         for (index, (.., period)) in SERIES.iter().enumerate() {

@@ -274,8 +274,11 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    if let Err(e) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+        // Half a word is worse than none.
+        drop(fs::remove_file(path));
+        return Err(e);
+    }
     path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::owed::Owed;
 use crate::config::Device;
 use crate::decode::decode;
 use crate::plan::bisect::{Bisect, Finding};
@@ -33,8 +34,12 @@ pub(crate) struct Station {
     pub(crate) search: Option<Search>,
     pub(crate) probe_job: JobId,
     pub(crate) lost_in_a_row: u32,
+    /// The answer to an earlier request that may still come, on a serial line.
+    pub(crate) owed: Option<Owed>,
     /// Whether it was never asked anything since the start.
     pub(crate) unasked: bool,
+    /// A plan was refused because the manifest is full: the device is asked what it always was.
+    pub(crate) keeps_plan: bool,
     limits: Limits,
     refused: BTreeSet<usize>,
     /// The refused points that were said to be bad.
@@ -92,7 +97,9 @@ impl Station {
             search: None,
             probe_job,
             lost_in_a_row: 0,
+            owed: None,
             unasked: true,
+            keeps_plan: false,
             limits,
             refused: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -112,7 +119,11 @@ impl Station {
         for request in plan.requests {
             let mut parts = Vec::with_capacity(request.parts.len());
             for part in &request.parts {
-                let reply = replies.add(reply(&self.device, part.period, &part.columns))?;
+                // A part that only governs others (status words) says nothing by itself.
+                let reply = match part.columns.as_slice() {
+                    [] => u32::MAX,
+                    columns => replies.add(reply(&self.device, part.period, columns))?,
+                };
                 let old = self.polled.iter().flat_map(|old| &old.parts);
                 let same = old.into_iter().find(|old| old.reply == reply);
                 parts.push(PolledPart {
@@ -316,7 +327,7 @@ fn void(device: u32, reply: u32, columns: usize, mark: Mark) -> Reading {
     Reading { device, reply, arrived: Instant::now(), values }
 }
 
-fn reply(device: &Device, period: Duration, columns: &[usize]) -> Reply {
+pub(crate) fn reply(device: &Device, period: Duration, columns: &[usize]) -> Reply {
     let point = |index: &usize| {
         let point: &Point = &device.points[*index];
         ReplyPoint {

@@ -69,6 +69,7 @@ impl Exception {
             4 => ("设备内部故障", "device failure"),
             5 => ("已接受，处理中", "accepted, still working"),
             6 => ("设备忙", "device busy"),
+            7 => ("设备不能执行该请求", "negative acknowledge"),
             8 => ("设备存储校验错", "memory parity error"),
             0x0A => ("网关通道不可用", "gateway path unavailable"),
             0x0B => ("网关后的设备无应答", "unit behind the gateway does not answer"),
@@ -114,6 +115,9 @@ pub enum FrameError {
         /// Checksum in the frame.
         found: u16,
     },
+    /// More bytes than the answer has: one of the two is the answer to another request, and nothing tells which.
+    #[error("{0} bytes came behind the answer: it may answer an earlier request")]
+    Surplus(usize),
     /// A byte count that does not fit the request or the frame.
     #[error("answer has {found} bytes of data where the request needs {wanted}")]
     Bytes {
@@ -237,7 +241,10 @@ impl Request {
     pub fn answer(self, pdu: &[u8]) -> Result<Reply, FrameError> {
         let asked = self.function();
         match pdu {
-            [found, code, ..] if *found == asked | 0x80 => Ok(Reply::Exception(Exception(*code))),
+            [found, code] if *found == asked | 0x80 => Ok(Reply::Exception(Exception(*code))),
+            [found, ..] if *found == asked | 0x80 => {
+                Err(FrameError::Bytes { wanted: 2, found: pdu.len() })
+            }
             [found, data @ ..] if *found == asked => match self {
                 Self::Read { table, count, .. } => words(table, count, data).map(Reply::Words),
                 Self::Identify { .. } => identity(data).map(Reply::Identity),
@@ -246,6 +253,26 @@ impl Request {
             [] => Err(FrameError::Bytes { wanted: 2, found: 0 }),
         }
     }
+}
+
+/// How long the serial answer is, whatever was asked, that begins with these bytes; `None` while too few are known.
+///
+/// # Errors
+/// [`FrameError::Function`] where it answers nothing that can be asked.
+pub fn any_serial_bytes(begin: &[u8]) -> Result<Option<usize>, FrameError> {
+    match begin {
+        [_, function, ..] if function & 0x80 != 0 => Ok(Some(5)),
+        [_, 1..=4, bytes, ..] => Ok(Some(5 + usize::from(*bytes))),
+        [] | [_] | [_, 1..=4] => Ok(None),
+        [_, found, ..] => Err(FrameError::Function { asked: 3, found: *found }),
+    }
+}
+
+/// Whether a whole serial frame is undamaged.
+#[must_use]
+pub fn is_undamaged(frame: &[u8]) -> bool {
+    let checked = |(body, sum): (&[u8], &[u8; 2])| crc16(body).to_le_bytes() == *sum;
+    frame.split_last_chunk::<2>().is_some_and(checked)
 }
 
 /// Reads a header.
@@ -267,7 +294,7 @@ pub fn header(bytes: [u8; HEADER_BYTES]) -> Result<Header, FrameError> {
 }
 
 /// CRC-16 of Modbus: polynomial 0xA001 reflected, begun with ones.
-fn crc16(bytes: &[u8]) -> u16 {
+pub(crate) fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {
         (0..8).fold(
             crc ^ u16::from(*byte),

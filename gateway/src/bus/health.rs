@@ -34,6 +34,8 @@ pub struct BusHealth {
     pub exceptions: AtomicU64,
     /// Answers that answered something else.
     pub broken_answers: AtomicU64,
+    /// Answers that came too late, or unasked, and were thrown away.
+    pub late_answers: AtomicU64,
     /// Connections made.
     pub connects: AtomicU64,
     /// Poll ticks skipped because the bus was late.
@@ -57,6 +59,7 @@ pub struct DeviceHealth {
     pub errors: AtomicU64,
     last_reply: Mutex<Option<Instant>>,
     refused: Mutex<String>,
+    problem: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -70,6 +73,7 @@ impl Health {
             timeouts: AtomicU64::new(0),
             exceptions: AtomicU64::new(0),
             broken_answers: AtomicU64::new(0),
+            late_answers: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             busy_us: AtomicU64::new(0),
@@ -82,6 +86,7 @@ impl Health {
             errors: AtomicU64::new(0),
             last_reply: Mutex::new(None),
             refused: Mutex::default(),
+            problem: Mutex::new(None),
         };
         Self {
             buses: config.buses.iter().map(|b| bus(&b.name)).collect(),
@@ -104,6 +109,18 @@ impl DeviceHealth {
     pub(crate) fn replied(&self, at: Instant) {
         count(&self.replies, 1);
         *self.last_reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Remembers why a request brought no values, in words.
+    pub(crate) fn has_problem(&self, words: String) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+    }
+
+    /// Why the newest request brought no values, in words for a person; `None` after a good answer.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When it last answered with values, on the monotonic clock.

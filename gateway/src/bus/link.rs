@@ -2,7 +2,8 @@
 //!
 //! Owned by one bus task. An answer to an older transaction is dropped and reading goes on to the deadline, so a late
 //! answer is never taken for the next value. After any error the link must be dropped, because bytes of an unread
-//! answer may still be on their way; [`Link::exchange`] says so by taking itself apart.
+//! answer may still be on their way; [`Link::exchange`] says so by taking itself apart. Serial frames have no
+//! transaction: `link/serial.rs` has what keeps their answers apart.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::frame::{FrameError, HEADER_BYTES, Reply, Request, header};
+
+mod serial;
 
 /// A byte stream to an endpoint.
 pub trait Stream: AsyncRead + AsyncWrite + Send {}
@@ -51,6 +54,9 @@ pub enum LinkError {
     /// Nothing (or nothing for us) came in time.
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+    /// Bytes were there before anything was asked: nobody can tell what answers what on this connection.
+    #[error("{0} bytes came unasked: a very late answer, or another master on the line")]
+    Unasked(usize),
     /// The connection broke.
     #[error("connection lost")]
     Lost(#[source] io::Error),
@@ -65,6 +71,21 @@ pub fn cause(error: &LinkError) -> Option<String> {
     std::error::Error::source(error).map(ToString::to_string)
 }
 
+/// An error with its cause, in words for a person.
+#[must_use]
+pub fn words(error: &LinkError) -> String {
+    let zh = match error {
+        LinkError::Timeout(_) => "无应答",
+        LinkError::Unasked(_) => "线路上有多余的数据",
+        LinkError::Lost(_) => "连接中断",
+        LinkError::Frame(_) => "应答不符",
+    };
+    match cause(error) {
+        Some(cause) => format!("{zh} {error}: {cause}"),
+        None => format!("{zh} {error}"),
+    }
+}
+
 /// How frames are told apart on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
@@ -75,17 +96,13 @@ pub enum Framing {
     Rtu,
 }
 
-/// Silence after which a serial line has said all it had to say to somebody else.
-const RTU_QUIET: Duration = Duration::from_millis(100);
-
-/// Longest wait for that silence; a line that talks on is not ours.
-const RTU_QUIET_MAX: Duration = Duration::from_secs(2);
-
 /// An open connection.
 pub struct Link {
     stream: Pin<Box<dyn Stream>>,
     framing: Framing,
     transaction: u16,
+    /// Units whose answer to an earlier request may still come.
+    owing: Vec<u8>,
 }
 
 impl std::fmt::Debug for Link {
@@ -103,10 +120,11 @@ pub struct Answered {
     pub arrived: Instant,
     /// From the request's first byte to the answer's last.
     pub round_trip: Duration,
+    /// Answers of other units to earlier requests that were thrown away on the way.
+    pub late: u32,
+    /// It shows that the device is there and nothing else: it may answer an earlier request.
+    pub is_sign: bool,
 }
-
-/// Bytes of the longest serial frame.
-const RTU_BYTES_MAX: usize = 256;
 
 /// Answers to older transactions dropped during one exchange before the peer counts as broken.
 const LATE_ANSWERS_MAX: usize = 16;
@@ -124,29 +142,14 @@ impl Link {
         limit: Duration,
     ) -> Result<Self, LinkError> {
         let mut link = match timeout_at(Instant::now() + limit, connector.connect(address)).await {
-            Ok(Ok(stream)) => Self { stream, framing, transaction: 0 },
+            Ok(Ok(stream)) => Self { stream, framing, transaction: 0, owing: Vec::new() },
             Ok(Err(source)) => return Err(LinkError::Lost(source)),
             Err(_) => return Err(LinkError::Timeout(limit)),
         };
         if framing == Framing::Rtu {
-            link.listen_until_quiet(RTU_QUIET).await?;
+            link.listen_until_quiet(serial::QUIET).await?;
         }
         Ok(link)
-    }
-
-    /// Throws away what comes until nothing came for `quiet`.
-    async fn listen_until_quiet(&mut self, quiet: Duration) -> Result<(), LinkError> {
-        let end = Instant::now() + RTU_QUIET_MAX;
-        let mut noise = [0; 256];
-        while Instant::now() < end {
-            match timeout_at(Instant::now() + quiet, self.stream.read(&mut noise)).await {
-                Err(_) => return Ok(()),
-                Ok(Ok(0)) => return Err(LinkError::Lost(io::ErrorKind::UnexpectedEof.into())),
-                Ok(Ok(_)) => {}
-                Ok(Err(source)) => return Err(LinkError::Lost(source)),
-            }
-        }
-        Err(LinkError::Lost(io::Error::other("the line is never quiet: another master on it?")))
     }
 
     /// Sends one request and waits for its answer. Gives the link back only with a whole answer.
@@ -163,6 +166,10 @@ impl Link {
         limit: Duration,
     ) -> Result<(Self, Answered), LinkError> {
         self.transaction = self.transaction.wrapping_add(1);
+        let mut late = 0;
+        if self.framing == Framing::Rtu {
+            late += self.nothing_unasked().await?;
+        }
         let sent = Instant::now();
         let whole = async {
             let frame = match self.framing {
@@ -173,13 +180,14 @@ impl Link {
             self.stream.flush().await.map_err(LinkError::Lost)?;
             match self.framing {
                 Framing::Tcp => self.receive(unit, request).await,
-                Framing::Rtu => self.receive_rtu(unit, request).await,
+                Framing::Rtu => self.receive_serial(unit, request, &mut late).await,
             }
         };
         let reply =
             timeout_at(sent + limit, whole).await.map_err(|_| LinkError::Timeout(limit))??;
         let arrived = Instant::now();
-        Ok((self, Answered { reply, arrived, round_trip: arrived - sent }))
+        let round_trip = arrived - sent;
+        Ok((self, Answered { reply, arrived, round_trip, late, is_sign: false }))
     }
 
     async fn receive(&mut self, unit: u8, request: Request) -> Result<Reply, LinkError> {
@@ -200,35 +208,6 @@ impl Link {
             return request.answer(pdu).map_err(LinkError::Frame);
         }
         Err(LinkError::Lost(io::Error::other("answers of other transactions only")))
-    }
-
-    /// Serial servers cut answers into pieces as they like: the length in the frame says when it is whole.
-    async fn receive_rtu(&mut self, unit: u8, request: Request) -> Result<Reply, LinkError> {
-        let mut frame = Vec::with_capacity(64);
-        loop {
-            let whole = request.rtu_bytes(unit, &frame).map_err(LinkError::Frame)?;
-            if let Some(whole) = whole.filter(|whole| *whole <= frame.len()) {
-                // Bytes behind a whole answer belong to nobody: the link cannot be trusted with the next one.
-                return match frame.len() == whole {
-                    true => request.answer_rtu(&frame).map_err(LinkError::Frame),
-                    false => Err(LinkError::Frame(FrameError::Bytes {
-                        wanted: whole,
-                        found: frame.len(),
-                    })),
-                };
-            }
-            if frame.len() > RTU_BYTES_MAX {
-                return Err(LinkError::Frame(FrameError::Bytes {
-                    wanted: RTU_BYTES_MAX,
-                    found: frame.len(),
-                }));
-            }
-            let mut piece = [0; 256];
-            match self.stream.read(&mut piece).await.map_err(LinkError::Lost)? {
-                0 => return Err(LinkError::Lost(io::ErrorKind::UnexpectedEof.into())),
-                count => frame.extend(&piece[..count]),
-            }
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Whether a bus can carry its configuration, known before it starts.
 //!
-//! Utilisation is the sum over its planned requests of cost over period. `run` and `check` print it, refuse it above
+//! And whether the gateway can name all its points in one manifest. Utilisation is the sum over its planned requests of cost over period. `run` and `check` print it, refuse it above
 //! 1.0 and warn above 0.7.
 
+use super::device::reply;
 use crate::config::{Bus, Config};
 use crate::plan::cost::Cost;
 use crate::plan::{Limits, Plan, plan};
+use crate::reading::{MANIFEST_BYTES_MAX, REPLIES_MAX};
 
 /// Above this a bus has no room for repeats and reconnects.
 pub const WARN_ABOVE: f64 = 0.7;
@@ -34,6 +36,45 @@ pub struct Load {
 #[must_use]
 pub fn loads(config: &Config) -> Vec<Load> {
     config.buses.iter().map(load).collect()
+}
+
+/// Part of [`MANIFEST_BYTES_MAX`] that the first plans may take, percent: plans that change name more.
+pub const MANIFEST_PERCENT: usize = 75;
+
+/// What the gateway has to name in its manifest at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// Points.
+    pub points: usize,
+    /// Kinds of reply.
+    pub replies: usize,
+    /// Bytes of the manifest.
+    pub bytes: usize,
+}
+
+impl Named {
+    /// How many gateways it takes; 1 where this one will do.
+    #[must_use]
+    pub fn gateways(&self) -> usize {
+        let bytes = self.bytes.div_ceil(MANIFEST_BYTES_MAX * MANIFEST_PERCENT / 100);
+        bytes.max(self.replies.div_ceil(REPLIES_MAX * MANIFEST_PERCENT / 100)).max(1)
+    }
+}
+
+/// What all first plans name.
+#[must_use]
+pub fn named(config: &Config) -> Named {
+    let mut named = Named { points: 0, replies: 0, bytes: 0 };
+    for (bus, device) in config.devices() {
+        let requests = first_plan(bus, device).requests;
+        let parts = requests.iter().flat_map(|r| &r.parts).filter(|p| !p.columns.is_empty());
+        for part in parts {
+            named.points += part.columns.len();
+            named.replies += 1;
+            named.bytes += reply(device, part.period, &part.columns).manifest_bytes();
+        }
+    }
+    named
 }
 
 /// The plan a device starts with.

@@ -29,6 +29,9 @@ const LOST_MAX: u32 = 2;
 impl Task {
     pub(crate) async fn poll(&mut self, station: usize, slot: usize) -> Result<(), Closed> {
         let Some(polled) = self.stations[station].polled.get(slot) else { return Ok(()) };
+        if self.owes_until(station).is_some() {
+            return Ok(());
+        }
         let request = polled.request.clone();
         let limit = self.poll_limit(station);
         match self.exchange(station, &request, limit).await {
@@ -56,6 +59,11 @@ impl Task {
     ) -> Result<(), Closed> {
         self.stations[station].lost_in_a_row = 0;
         match answered.reply {
+            Reply::Words(_) if answered.is_sign => {
+                self.device_health(station).replied(answered.arrived);
+                self.device_health(station).online.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             Reply::Words(words) => {
                 self.device_health(station).replied(answered.arrived);
                 self.device_health(station).online.store(true, Ordering::Relaxed);
@@ -84,6 +92,10 @@ impl Task {
         }
         let id = std::sync::Arc::clone(&self.stations[station].device.id);
         match exception {
+            // What the device refuses cannot be learnt any more: no plan without it would be taken.
+            exception if exception.0 <= 3 && self.stations[station].keeps_plan => {
+                self.say_exception(station, slot, exception).await
+            }
             Exception(1) => {
                 warn!(device = %id, "device does not know the function of a table it is asked for");
                 self.stations[station].refuse(slot);
@@ -107,16 +119,22 @@ impl Task {
                 self.forgive_later(station);
                 self.replan(station).await
             }
-            _ => {
-                let readings =
-                    self.stations[station].fail(slot, Mark::bad(Reason::DeviceException));
-                if !readings.is_empty() {
-                    let meaning = exception.meaning().1;
-                    warn!(device = %id, code = exception.0, meaning, "device answers with an exception");
-                }
-                self.send(readings).await
-            }
+            _ => self.say_exception(station, slot, exception).await,
         }
+    }
+
+    async fn say_exception(
+        &mut self,
+        station: usize,
+        slot: usize,
+        exception: Exception,
+    ) -> Result<(), Closed> {
+        let readings = self.stations[station].fail(slot, Mark::bad(Reason::DeviceException));
+        if !readings.is_empty() {
+            let (id, meaning) = (&self.stations[station].device.id, exception.meaning().1);
+            warn!(device = %id, code = exception.0, meaning, "device answers with an exception");
+        }
+        self.send(readings).await
     }
 
     async fn failed(
@@ -138,7 +156,7 @@ impl Task {
                 }
                 self.send(readings).await
             }
-            LinkError::Lost(_) => {
+            LinkError::Lost(_) | LinkError::Unasked(_) => {
                 let lost = &mut self.stations[station].lost_in_a_row;
                 *lost += 1;
                 if *lost < LOST_MAX {
@@ -155,9 +173,17 @@ impl Task {
         let running = self.stations[station].search.as_ref();
         let step = running.and_then(|s| s.bisect.next().map(|span| (span, s.request.clone())));
         let Some((span, mut request)) = step else { return self.end_search(station).await };
+        if let Some(until) = self.owes_until(station) {
+            self.search_again(station, self.at(until));
+            return Ok(());
+        }
         (request.start, request.count) = (span.start, span.count);
         let limit = self.poll_limit(station);
         let read = match self.exchange(station, &request, limit).await {
+            Ok(Answered { is_sign: true, .. }) => {
+                self.search_again(station, self.now());
+                return Ok(());
+            }
             Ok(Answered { reply: Reply::Words(_), .. }) => true,
             Ok(Answered { reply: Reply::Exception(exception), .. }) if exception.is_refusal() => {
                 false
@@ -179,14 +205,17 @@ impl Task {
             self.stations[station].search.as_ref().is_some_and(|s| s.bisect.next().is_some());
         if more {
             // The next step comes as soon as nothing more urgent waits.
-            let now = self.now();
-            let jobs = self.jobs.iter().find(|(_, job)| **job == Job::Search { station });
-            if let Some(id) = jobs.map(|(id, _)| *id) {
-                self.schedule.put(id, 1_000, now);
-            }
+            self.search_again(station, self.now());
             return Ok(());
         }
         self.end_search(station).await
+    }
+
+    fn search_again(&mut self, station: usize, at: u64) {
+        let jobs = self.jobs.iter().find(|(_, job)| **job == Job::Search { station });
+        if let Some(id) = jobs.map(|(id, _)| *id) {
+            self.schedule.put(id, 1_000, at);
+        }
     }
 
     async fn end_search(&mut self, station: usize) -> Result<(), Closed> {

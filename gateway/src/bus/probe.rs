@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::device::Presence;
+use super::device::{Presence, Station};
 use super::frame::Reply;
 use super::link::LinkError;
 use super::task::{Closed, Task, backoff, millis};
@@ -70,6 +70,11 @@ impl Task {
             self.schedule.put(job, millis(PROBE.0), release);
             return Ok(());
         }
+        if let Some(until) = self.owes_until(station) {
+            let release = self.at(until);
+            self.schedule.put(job, millis(PROBE.0), release);
+            return Ok(());
+        }
         let Some((slot, request)) = self.stations[station].probe() else {
             return self.end_probe(station);
         };
@@ -83,7 +88,7 @@ impl Task {
                 }
                 return self.came_back(station).await;
             }
-            Err(LinkError::Lost(_)) if tries == 0 && !said => {
+            Err(LinkError::Lost(_) | LinkError::Unasked(_)) if tries == 0 && !said => {
                 // The link broke under the probe: that says nothing of the device yet.
                 self.stations[station].presence = Presence::Down { tries: 1, said };
                 let release = self.now();
@@ -95,7 +100,8 @@ impl Task {
         self.spent(began.elapsed());
         if !said {
             let id = &self.stations[station].device.id;
-            warn!(device = %id, bus = %self.bus.name, "device does not answer");
+            let why = self.device_health(station).problem();
+            warn!(device = %id, bus = %self.bus.name, why, "device does not answer");
             self.device_health(station).online.store(false, Ordering::Relaxed);
             let readings = self.stations[station].fail_all(Mark::stale(Reason::Timeout));
             self.send(readings).await?;
@@ -132,12 +138,19 @@ impl Task {
         if !self.is_shared() {
             return self.bus.timeout;
         }
-        let up = || self.stations.iter().filter(|station| station.presence == Presence::Up);
-        let slowest = up().filter_map(|station| station.learned.high()).max();
+        let slowest = self.up().filter_map(|station| station.learned.high()).max();
         let base = slowest.map_or(LIMIT_UNKNOWN, |high| (high * 3).max(LIMIT_MIN));
-        let periods = up().flat_map(|station| station.polled.iter().map(|p| p.request.period));
-        let slack = periods.min().map_or(self.bus.timeout, |period| (period / 2).max(LIMIT_MIN));
-        base.saturating_mul(1 << tries.min(10)).min(slack).min(self.bus.timeout)
+        base.saturating_mul(1 << tries.min(10)).min(self.slack()).min(self.bus.timeout)
+    }
+
+    /// How long the line may be held up so that no neighbour's poll misses its tick.
+    pub(crate) fn slack(&self) -> Duration {
+        let periods = self.up().flat_map(|station| station.polled.iter().map(|p| p.request.period));
+        periods.min().map_or(self.bus.timeout, |period| (period / 2).max(LIMIT_MIN))
+    }
+
+    fn up(&self) -> impl Iterator<Item = &Station> {
+        self.stations.iter().filter(|station| station.presence == Presence::Up)
     }
 }
 

@@ -16,11 +16,11 @@ use tracing::{info, warn};
 use super::device::{Presence, Station};
 use super::frame::{Reply, Request as Ask};
 use super::health::{BusHealth, Health, count};
-use super::link::{Answered, Connect, Link, LinkError, cause};
+use super::link::{Answered, Connect, Link, LinkError, cause, words};
 use crate::config::Bus;
 use crate::plan::Request;
 use crate::plan::cost::Cost;
-use crate::reading::{Mark, Reading, Reason, Replies};
+use crate::reading::{Mark, Reading, Reason, Replies, RepliesFull};
 use crate::schedule::{JobId, Next, Schedule};
 
 /// First and longest pause before a refused connection is tried again.
@@ -183,7 +183,7 @@ impl Task {
         request: &Request,
         limit: Duration,
     ) -> Result<Answered, LinkError> {
-        let Some(link) = self.link.take() else {
+        let Some(mut link) = self.link.take() else {
             return Err(LinkError::Lost(std::io::ErrorKind::NotConnected.into()));
         };
         sleep_until(self.free_at).await;
@@ -191,7 +191,11 @@ impl Task {
         let Request { table, start, count: registers, .. } = *request;
         let began = Instant::now();
         let ask = Ask::Read { table, start, count: registers };
-        let outcome = link.exchange(unit, ask, limit).await;
+        self.name_owing(&mut link);
+        let outcome = match link.exchange(unit, ask, limit).await {
+            Ok(pair) => self.make_sure(station, limit, pair).await,
+            Err(error) => Err(error),
+        };
         let ended = Instant::now();
         self.free_at = ended + self.bus.min_gap;
         let health = self.health();
@@ -200,9 +204,13 @@ impl Task {
         match outcome {
             Ok((link, answered)) => {
                 self.link = Some(link);
-                if matches!(answered.reply, Reply::Exception(_)) {
+                count(&self.health().late_answers, answered.late.into());
+                if let Reply::Exception(exception) = answered.reply {
                     count(&self.health().exceptions, 1);
-                } else {
+                    let (zh, en) = exception.meaning();
+                    let words = format!("异常码 {0} {zh} exception {0}: {en}", exception.0);
+                    self.device_health(station).has_problem(words);
+                } else if !answered.is_sign {
                     self.stations[station].learned.observe(registers, answered.round_trip);
                 }
                 Ok(answered)
@@ -212,8 +220,11 @@ impl Task {
                 match error {
                     LinkError::Timeout(_) => count(&health.timeouts, 1),
                     LinkError::Frame(_) => count(&health.broken_answers, 1),
+                    LinkError::Unasked(_) => count(&health.late_answers, 1),
                     LinkError::Lost(_) => {}
                 }
+                self.device_health(station).has_problem(words(&error));
+                self.owes(station, &error);
                 Err(error)
             }
         }
@@ -225,8 +236,7 @@ impl Task {
         let voided = match self.stations[station].plan(&self.seams.replies) {
             Ok(voided) => voided,
             Err(full) => {
-                warn!(device = %self.stations[station].device.id, error = %full, "the plan stays as it is");
-                return Ok(());
+                return self.keep_plan(station, full).await;
             }
         };
         self.device_health(station).refuses(self.stations[station].refused());
@@ -241,6 +251,17 @@ impl Task {
             self.start_polls(station);
         }
         self.send(voided).await
+    }
+
+    /// The manifest has no room for another plan: the old one goes on, and what it cannot read is said to be bad.
+    async fn keep_plan(&mut self, station: usize, full: RepliesFull) -> Result<(), Closed> {
+        if !std::mem::replace(&mut self.stations[station].keeps_plan, true) {
+            warn!(device = %self.stations[station].device.id, error = %full, "the plan stays as it is");
+        }
+        if self.stations[station].presence == Presence::Up {
+            self.start_polls(station);
+        }
+        Ok(())
     }
 
     pub(crate) fn start_polls(&mut self, station: usize) {

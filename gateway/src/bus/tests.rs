@@ -1,6 +1,7 @@
 //! One bus against a line in memory under a paused clock: silence, refusals, late answers, lost connections.
 
 mod line;
+mod serial;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -189,6 +190,31 @@ async fn a_register_the_device_lacks_costs_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_that_the_manifest_has_no_room_for_changes_nothing_and_is_said() {
+    // Goal: a device whose points cannot be split any more goes on as it is. Method: the manifest is filled by a
+    // stranger before the device begins to refuse a register.
+    let line = Line::new(Duration::from_millis(4));
+    line.set(1, Does::Answer(0));
+    let mut running = running(&config(1, &four_points()), line);
+    assert!(running.collect(5).await.iter().all(good));
+    let first = running.south.replies.get(0).expect("planned");
+    for device in 1.. {
+        let long: std::sync::Arc<str> = "x".repeat(250).into();
+        let more = crate::reading::Reply { device, device_id: long, ..(*first).clone() };
+        if running.south.replies.add(more).is_err() {
+            break;
+        }
+    }
+    running.line.set(1, Does::Lacks(vec![1]));
+    let readings = running.collect(30).await;
+    assert_eq!(marked(&readings, 0, Mark::bad(Reason::DeviceException)), 1, "said once");
+    assert!(running.south.replies.is_full());
+    running.line.set(1, Does::Answer(0));
+    let readings = running.collect(10).await;
+    assert!(readings.iter().filter(|r| good(r)).count() >= 8, "asked all the while");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreadable_hole_is_bridged_no_more() {
     let line = Line::new(Duration::from_millis(4));
     line.set(1, Does::Lacks(vec![5]));
@@ -221,8 +247,11 @@ async fn exceptions_are_bad_once_and_never_numbers() {
     let readings = running.collect(30).await;
     assert_eq!(readings.len(), 1);
     assert_eq!(marked(&readings, 0, Mark::bad(Reason::DeviceException)), 1);
+    let problem = running.south.health.devices[0].problem().expect("said in words");
+    assert!(problem.contains("设备内部故障") && problem.contains("device failure"), "{problem}");
     running.line.set(1, Does::Answer(0));
     assert!(running.collect(3).await.iter().all(good));
+    assert_eq!(running.south.health.devices[0].problem(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,6 +281,8 @@ async fn an_answer_of_another_unit_is_no_answer() {
     assert!(readings.iter().all(|r| r.device == 0 || !good(r)));
     assert!(readings.iter().filter(|r| r.device == 0 && good(r)).count() >= 25);
     assert!(running.bus().broken_answers.load(Ordering::Relaxed) > 0);
+    let problem = running.south.health.devices[1].problem().expect("said in words");
+    assert!(problem.contains("unit 3 answered a request to unit 2"), "{problem}");
 }
 
 #[tokio::test(start_paused = true)]

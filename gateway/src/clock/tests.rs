@@ -52,9 +52,60 @@ fn centre_vouches_for_a_clock_that_no_daemon_watches() {
     assert_eq!(keeper.observe(NOW + 200, 200, false), Change::Other);
     assert_eq!(keeper.state(), ClockState::Synced);
     assert_eq!(keeper.centre_difference_ms(), Some(-20));
-    // A clock that the centre finds wrong by minutes is not vouched for, and is not moved.
-    let mut wrong = Keeper::new();
-    wrong.offer(NOW + 300_000, 0, 10);
-    wrong.observe(NOW, 20, false);
-    assert_eq!((wrong.state(), wrong.wall(20)), (ClockState::Holdover, NOW));
+}
+
+#[test]
+fn a_clock_that_the_centre_finds_wrong_gives_way_to_the_centres_time() {
+    // A date saved at the last stop: five minutes behind, plausible, and nobody watches it.
+    let mut behind = Keeper::new();
+    behind.observe(NOW, 0, false);
+    behind.offer(NOW + 300_100, 60, 100);
+    assert_eq!(behind.observe(NOW + 200, 200, false), Change::Other);
+    assert_eq!((behind.state(), behind.wall(200)), (ClockState::Synced, NOW + 300_220));
+    assert_eq!(behind.stamp(wire::Boot(1), 0, 200).error_ms, 20);
+    assert_eq!(behind.centre_difference_ms(), Some(-300_020), "what the system's clock is off by");
+    // Without a link for a day it runs on, said to be unsure, and does not fall back.
+    let day = 86_400_000;
+    assert_eq!(behind.observe(NOW + 86_400_000, day, false), Change::Other);
+    assert_eq!(
+        (behind.state(), behind.wall(day)),
+        (ClockState::Holdover, NOW + 86_400_000 + 300_020)
+    );
+    assert_eq!(behind.segment(), 0);
+    // Somebody sets the clock right and the centre agrees: the system's clock is used again.
+    behind.offer(NOW + 86_400_000 + 300_070, day, day + 100);
+    assert_eq!(behind.observe(NOW + 86_400_000 + 300_200, day + 200, false), Change::Other);
+    assert_eq!(behind.state(), ClockState::Synced);
+    assert_eq!(behind.wall(day + 200), NOW + 86_400_000 + 300_200);
+}
+
+#[test]
+fn a_clock_ahead_of_the_centre_goes_back_in_a_new_segment() {
+    let mut ahead = Keeper::new();
+    ahead.observe(NOW + 3_600_000, 0, false);
+    ahead.offer(NOW + 100, 90, 100);
+    assert_eq!(ahead.observe(NOW + 3_600_200, 200, false), Change::Back);
+    assert_eq!((ahead.segment(), ahead.wall(200)), (1, NOW + 205));
+    // A measurement too slow to tell moves nothing.
+    let mut unsure = Keeper::new();
+    unsure.observe(NOW, 0, false);
+    unsure.offer(NOW + 1_500, 0, 4_000);
+    assert_eq!(unsure.observe(NOW + 4_000, 4_000, false), Change::None);
+    assert_eq!((unsure.state(), unsure.wall(4_000)), (ClockState::Holdover, NOW + 4_000));
+}
+
+#[test]
+fn a_clock_that_a_daemon_watches_is_never_moved() {
+    let mut synced = Keeper::new();
+    synced.offer(NOW + 300_000, 0, 10);
+    synced.observe(NOW, 20, true);
+    assert_eq!((synced.state(), synced.wall(20)), (ClockState::Synced, NOW));
+    assert_eq!(synced.centre_difference_ms(), Some(-300_015));
+    // The daemon comes late: its time replaces the centre's.
+    let mut late = Keeper::new();
+    late.offer(NOW + 300_000, 0, 10);
+    late.observe(NOW, 20, false);
+    assert_eq!(late.wall(20), NOW + 300_015);
+    assert_eq!(late.observe(NOW + 100, 120, true), Change::Back);
+    assert_eq!(late.wall(120), NOW + 100);
 }

@@ -4,11 +4,14 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::table::Table;
-use crate::bus::load::{REFUSE_ABOVE, WARN_ABOVE, first_plan, loads};
+use crate::bus::load::{
+    MANIFEST_PERCENT, Named, REFUSE_ABOVE, WARN_ABOVE, first_plan, loads, named,
+};
 use crate::config::Config;
 use crate::config::problem::{Problem, Problems};
 use crate::profile::library::Library;
 use crate::profile::{Standing, selftest};
+use crate::reading::MANIFEST_BYTES_MAX;
 
 /// Exit code for a configuration that cannot be used (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -25,7 +28,7 @@ pub fn check(file: &Path, out: &mut dyn Write) -> io::Result<u8> {
             return Ok(EXIT_CONFIG);
         }
     };
-    let code = if overloaded(&config, out)? { EXIT_CONFIG } else { 0 };
+    let code = if is_too_much(&config, out)? { EXIT_CONFIG } else { 0 };
     plans(&config, out)?;
     let code = if profiles(&config, out)? { code } else { EXIT_CONFIG };
     if code == 0 {
@@ -45,11 +48,34 @@ pub fn print_problems(problems: &[Problem], out: &mut dyn Write) -> io::Result<(
     writeln!(out, "共 {0} 个问题，未启动。{0} problem(s), nothing was started.", problems.len())
 }
 
+/// Prints the utilisation of each bus; true where a bus, or the gateway, cannot carry the configuration.
+///
+/// # Errors
+/// Only when the output cannot be written.
+pub fn is_too_much(config: &Config, out: &mut dyn Write) -> io::Result<bool> {
+    let over = overloaded(config, out)?;
+    let named = named(config);
+    let gateways = named.gateways();
+    if gateways == 1 {
+        return Ok(over);
+    }
+    let Named { points, bytes, .. } = named;
+    let (each, most) = (points / gateways, MANIFEST_BYTES_MAX * MANIFEST_PERCENT / 100);
+    writeln!(
+        out,
+        "\n测点太多：{points} 个测点的点表为 {bytes} 字节，一台网关最多 {most}。分到 {gateways} 台网关，每台约 {each} \
+         个测点，或删去不用的测点、缩短设备名。\n\
+         too many points: the manifest of {points} points has {bytes} bytes, a gateway names at most {most}. Split the \
+         devices over {gateways} gateways, about {each} points each, or drop points that nobody needs."
+    )?;
+    Ok(true)
+}
+
 /// Prints the utilisation of each bus; true where one cannot carry its configuration.
 ///
 /// # Errors
 /// Only when the output cannot be written.
-pub fn overloaded(config: &Config, out: &mut dyn Write) -> io::Result<bool> {
+fn overloaded(config: &Config, out: &mut dyn Write) -> io::Result<bool> {
     let mut table = Table::new(&[
         "总线 bus",
         "设备 devices",

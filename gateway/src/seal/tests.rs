@@ -150,6 +150,37 @@ fn unset_blocks_count_from_the_boot_and_later_ones_bring_the_offset() {
 }
 
 #[test]
+fn replies_are_refused_before_the_manifest_outgrows_a_frame() {
+    // Goal: the count of bytes is exact and the greatest manifest fits. Method: replies of many shapes until full.
+    let named = reading::Replies::default();
+    let mut counted = 0;
+    for n in 0u32.. {
+        let points = (0..=n % 150).map(|p| ReplyPoint {
+            quantity: format!("quantity_{p}").into(),
+            unit: if p % 3 == 0 { "".into() } else { "kvarh".into() },
+        });
+        let reply = reading::Reply {
+            device: n,
+            device_id: format!("device-{n}").into(),
+            period_ms: if n % 5 == 0 { 0 } else { 1 << (n % 30) },
+            points: points.collect(),
+            profile: "p".repeat((n % 200) as usize).into(),
+            profile_version: "1".into(),
+        };
+        let bytes = reply.manifest_bytes();
+        match named.add(reply) {
+            Ok(_) => counted += bytes,
+            Err(reading::RepliesFull) => break,
+        }
+    }
+    assert!(named.is_full() && counted <= reading::MANIFEST_BYTES_MAX);
+    let (_, empty) = manifest(&identity(), &[]);
+    let (_, whole) = manifest(&identity(), &named.all());
+    assert_eq!(whole.bytes.len(), empty.bytes.len() + counted);
+    assert!(Manifest::decode(&whole.bytes).is_ok());
+}
+
+#[test]
 fn list_names_what_the_spool_holds_and_what_is_on_its_way() {
     let held = || {
         let of = |epoch, to, link| spool::HeldEpoch {

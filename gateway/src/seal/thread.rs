@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use spool::{Fetched, Key, KeySet, NewBlock, OpenReport, Spool, SpoolOptions, Stats};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use wire::ManifestKey;
 use wire::message::Ack;
 
+use super::unread::Unread;
 use super::{Identity, NewManifest, Sealed, Sealer};
 use crate::clock::{Change, Clock, ClockState, Keeper};
 use crate::reading::{Reading, Replies};
@@ -67,18 +69,31 @@ pub struct Shown {
     pub spool: Stats,
     /// State of the clock.
     pub clock: ClockState,
+    /// Wall time minus monotonic time as blocks show it, ms; `None` while the clock is unset.
+    pub wall_offset_ms: Option<i64>,
     /// What the centre's time says that the clock is off by, ms.
     pub centre_difference_ms: Option<i64>,
     /// The manifest of the newest blocks.
     pub manifest: Option<ManifestKey>,
     /// Readings that fitted no reply.
     pub refused: u64,
+    /// The manifest is full: some device keeps an older plan, or has none.
+    pub replies_full: bool,
     /// Blocks sealed in this epoch.
     pub sealed: u64,
     /// Bytes of blocks written since this start.
     pub written_here: u64,
     /// The newest problem with the disk, until it is gone.
     pub problem: Option<String>,
+}
+
+impl Shown {
+    /// The wall time as blocks show it, ms; the system's while the clock is unset.
+    #[must_use]
+    pub fn wall_ms(&self, clock: &dyn Clock) -> i64 {
+        let offset = self.wall_offset_ms;
+        offset.map_or_else(|| clock.system_ms(), |o| o + clock.mono_ms().cast_signed())
+    }
 }
 
 /// The ends of the thread that others hold.
@@ -127,6 +142,17 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
+/// What the thread shares with the rest of the gateway.
+#[derive(Debug)]
+pub struct Parts {
+    /// What readings may name.
+    pub replies: Replies,
+    /// The machine's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Cancelled where the thread panics, or ends because blocks can be kept nowhere.
+    pub failed: CancellationToken,
+}
+
 /// Opens the spool, begins the epoch and starts the thread.
 ///
 /// # Errors
@@ -135,9 +161,9 @@ pub fn start(
     dir: &std::path::Path,
     options: &SpoolOptions,
     id: Identity,
-    replies: Replies,
-    clock: Arc<dyn Clock>,
+    parts: Parts,
 ) -> Result<Handle, StartError> {
+    let Parts { replies, clock, failed } = parts;
     let fail = |e| StartError::Spool { dir: dir.to_path_buf(), source: Box::new(e) };
     let (mut spool, report) = Spool::open(dir, options).map_err(fail)?;
     let link = spool.begin_epoch(id.start.epoch.0).map_err(fail)?.map(super::link);
@@ -162,14 +188,21 @@ pub fn start(
         shown,
         live: VecDeque::new(),
         sealed: Vec::new(),
+        unread: Unread::default(),
         flushed_mono: 0,
         problem: None,
         written_before,
         synced: clock_synced,
+        stuck: false,
     };
     let thread = std::thread::Builder::new()
         .name("spool".to_owned())
-        .spawn(move || work.run(queue))
+        .spawn(move || {
+            let guard = failed.drop_guard();
+            if work.run(queue) {
+                guard.disarm();
+            }
+        })
         .map_err(StartError::Thread)?;
     Ok(Handle { jobs, view: view_out, shown: shown_out, in_flight, log_id, report, thread })
 }
@@ -184,14 +217,18 @@ struct Work {
     shown: watch::Sender<Shown>,
     live: VecDeque<(Key, u64)>,
     sealed: Vec<Sealed>,
+    unread: Unread,
     flushed_mono: u64,
     problem: Option<String>,
     written_before: u64,
     synced: bool,
+    /// Blocks could be kept nowhere.
+    stuck: bool,
 }
 
 impl Work {
-    fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+    /// Runs until [`Job::Stop`]; false where it ends because blocks can be kept nowhere.
+    fn run(&mut self, mut queue: mpsc::Receiver<Job>) -> bool {
         self.show();
         let mut going = true;
         while going {
@@ -205,12 +242,16 @@ impl Work {
             }
             self.store();
             self.publish();
+            if self.stuck {
+                return false;
+            }
         }
         let spool = &self.spool;
         self.sealer.close_rows(&|| spool.list(LIST_RANGES_MAX), &mut self.sealed);
         self.store();
         self.flush();
         info!(sealed = self.sealer.seq(), "spool closed");
+        !self.stuck
     }
 
     /// False where it was the last one.
@@ -283,6 +324,10 @@ impl Work {
         if change == Change::Back || change == Change::Set {
             info!(state = ?next.state(), segment = next.segment(), ?change, "clock changed");
         }
+        let moved = next.wall(0) - self.sealer.keeper().wall(0);
+        if next.follows_centre() && !self.sealer.keeper().follows_centre() {
+            warn!(moved_ms = moved, "the system's clock is wrong, the centre's time is used");
+        }
         let spool = &self.spool;
         let list = || spool.list(LIST_RANGES_MAX);
         self.sealer.clock(next, change, &list, &mut self.sealed);
@@ -328,6 +373,9 @@ impl Work {
     }
 
     fn append(&mut self, sealed: &[Sealed]) {
+        if self.stuck {
+            return;
+        }
         let epoch = self.sealer.id.start.epoch.0;
         let new: Vec<NewBlock<'_>> = sealed.iter().map(|s| new_block(epoch, s)).collect();
         let flying = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -345,7 +393,9 @@ impl Work {
                 self.live.extend(born);
             }
             Err(e) => {
+                // Their seqs are used up: nothing that follows could be stored. A new start has a new epoch.
                 error!(error = %chain(&e), blocks = sealed.len(), "blocks could not be kept anywhere");
+                self.stuck = true;
             }
         }
     }
@@ -363,11 +413,28 @@ impl Work {
 
     fn fetch(&mut self, key: Key) -> Fetched {
         match self.spool.get(key) {
-            Ok(found) => found,
+            Ok(found) => {
+                self.unread.read(key);
+                found
+            }
             Err(e) => {
                 self.trouble(&e);
+                if e.class() == spool::Class::Fatal && self.unread.failed(key) {
+                    self.give_up(key, &e);
+                }
                 Fetched::Gone
             }
+        }
+    }
+
+    /// Takes a block that cannot be read out of the spool; it is declared with the next round.
+    fn give_up(&mut self, key: Key, why: &spool::Error) {
+        match self.spool.lose(key) {
+            Ok(()) => {
+                let epoch = wire::Epoch(key.epoch);
+                error!(%epoch, seq = key.seq, error = %chain(why), "a block cannot be read, given up");
+            }
+            Err(e) => self.trouble(&e),
         }
     }
 
@@ -443,9 +510,11 @@ impl Work {
             written_here,
             spool: stats,
             clock: keeper.state(),
+            wall_offset_ms: (keeper.state() != ClockState::Unset).then(|| keeper.wall(0)),
             centre_difference_ms: keeper.centre_difference_ms(),
             manifest: Some(self.sealer.manifest()),
             refused: self.sealer.refused().readings,
+            replies_full: self.replies.is_full(),
             sealed: self.sealer.seq(),
             problem: self.problem.clone(),
         });
@@ -497,3 +566,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,7 +201,7 @@ impl Lanes {
         self.smoothed_ms
     }
 
-    /// A booked block could not be sent after all (gone, damaged, link cut): as if it never was.
+    /// A booked block could not be sent after all, for want of room: as if it never was.
     pub fn unsent(&mut self, key: Key) {
         self.forget(key);
     }

@@ -17,6 +17,8 @@ pub struct Progress {
     pub sent_bytes: u64,
     /// Manifests sent.
     pub manifests: u64,
+    /// Messages that were not sent because they are too large for a frame.
+    pub oversized: u64,
     /// Publishes that the broker confirmed.
     pub confirmed: u64,
     /// Acks that counted.

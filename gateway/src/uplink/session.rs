@@ -7,8 +7,9 @@ use spool::{Fetched, Key};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use wire::frame::{self, Kind};
+use wire::limits::FRAME_BYTES_MAX;
 use wire::message::{Ack, Command, Item, Order, Uplink as Message};
 use wire::{GatewayName, ManifestKey};
 
@@ -259,11 +260,9 @@ impl Session<'_> {
 
     fn send_blocks(&mut self, found: Vec<(Key, Fetched)>) -> Result<(), Lost> {
         for (key, fetched) in found {
-            let Fetched::Block(block) = fetched else {
-                // Evicted or damaged meanwhile; a damaged one is declared, never sent.
-                self.uplink.lanes.unsent(key);
-                continue;
-            };
+            // Evicted or damaged meanwhile, or the disk does not give it back. It stays booked: the next view says
+            // where it is not held any more, and asking again at once would only keep the disk busy.
+            let Fetched::Block(block) = fetched else { continue };
             if self.window.free() == 0 {
                 self.uplink.lanes.unsent(key);
                 continue;
@@ -271,7 +270,9 @@ impl Session<'_> {
             let lane =
                 self.lanes_of.iter().find(|(k, _)| *k == key).map_or(Lane::Backfill, |l| l.1);
             let bytes = self.send(Item::Block(block.bytes), Sent::Block)?;
-            self.uplink.show(|p| p.sent(lane, bytes));
+            if bytes > 0 {
+                self.uplink.show(|p| p.sent(lane, bytes));
+            }
         }
         Ok(())
     }
@@ -280,8 +281,8 @@ impl Session<'_> {
         if let Some(bytes) = bytes
             && self.window.free() > 0
         {
-            self.send(Item::Manifest(bytes), Sent::Manifest)?;
-            self.uplink.show(|p| p.manifests += 1);
+            let bytes = self.send(Item::Manifest(bytes), Sent::Manifest)?;
+            self.uplink.show(|p| p.manifests += u64::from(bytes > 0));
         }
         Ok(())
     }
@@ -290,6 +291,14 @@ impl Session<'_> {
         let message = Message { stamp: self.uplink.stamp(), item };
         let payload = self.uplink.seal(Kind::Uplink, &message.encode());
         let bytes = payload.len();
+        if bytes > FRAME_BYTES_MAX {
+            // The broker would cut the connection, each time anew.
+            if self.uplink.progress.borrow().oversized == 0 {
+                error!(?what, bytes, most = FRAME_BYTES_MAX, "too large for a frame, not sent");
+            }
+            self.uplink.show(|p| p.oversized += 1);
+            return Ok(0);
+        }
         if self.window.is_idle() {
             self.confirmed_at = self.uplink.now();
         }
@@ -388,8 +397,10 @@ impl Session<'_> {
             frame::open(&self.uplink.seams.key, Kind::Command, payload).map_err(|e| chain(&e))?;
         let command = Command::decode(body).map_err(|e| chain(&e))?;
         self.is_for_us(&command.gateway)?;
+        let seams = &self.uplink.seams;
+        let now = seams.shown.borrow().wall_ms(&*seams.clock);
         let seen = &mut self.uplink.carried_out;
-        if seen.contains(&command.id) || self.uplink.seams.clock.system_ms() > command.expires_at {
+        if seen.contains(&command.id) || now > command.expires_at {
             return Ok(());
         }
         seen.push_back(command.id.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gateway::bus::Southbound;
 use gateway::bus::health::Health;
+use gateway::clock::{Clock, SystemClock};
 use gateway::config::{self, Config};
 use gateway::north::{self, North};
 use gateway::reading::{self, Mark, Reading, Replies, Reply, ReplyPoint, Value};
@@ -35,6 +36,13 @@ impl Site {
         Self::start_in(broker, name, dir, edit)
     }
 
+    /// With a clock of the test's.
+    pub(crate) fn start_with(broker: &Broker, name: &str, clock: Arc<dyn Clock>) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let config = config(broker, name, dir.path());
+        Self::of(config, dir, clock)
+    }
+
     fn start_in(
         broker: &Broker,
         name: &str,
@@ -43,14 +51,19 @@ impl Site {
     ) -> Self {
         let mut config = config(broker, name, dir.path());
         edit(&mut config);
+        Self::of(config, dir, Arc::new(SystemClock::new()))
+    }
+
+    fn of(config: Config, dir: Arc<tempfile::TempDir>, clock: Arc<dyn Clock>) -> Self {
         let replies = Replies::default();
         for device in 0..2 {
             replies.add(reply(device)).unwrap();
         }
         let (sender, receiver) = reading::channel();
         let health = Health::new(&config);
-        let south = Southbound { readings: receiver, replies, health };
-        let north = Some(north::start(&config, south).unwrap());
+        let failed = tokio_util::sync::CancellationToken::new();
+        let south = Southbound { readings: receiver, replies, health, failed };
+        let north = Some(north::start_with(&config, south, clock).unwrap());
         Self { config, dir, north, readings: sender }
     }
 
@@ -93,6 +106,11 @@ impl Site {
                 }
             }
         }
+    }
+
+    /// Waits until a part broke.
+    pub(crate) async fn failed(&self) {
+        self.north.as_ref().unwrap().failed().cancelled().await;
     }
 
     pub(crate) async fn stop(self) {

@@ -16,6 +16,9 @@ pub(super) const FACTS_AHEAD_MAX: usize = 4_096;
 /// A new epoch whose first time lies more than this before the lane's time opens a time segment, ms (design §3).
 const STEP_BACK_MS: Ms = 1_000;
 
+/// A clock that gains more than this on the monotonic clock between two blocks was set forward, ms.
+const STEP_FORWARD_MS: Ms = 1_000;
+
 /// Steps back that one hole may hide; a gateway's clock that steps more often is not worth numbering.
 const STEPS_MAX: u32 = 64;
 
@@ -51,6 +54,8 @@ pub(super) struct Lane<S: Step> {
     facts: BTreeMap<(Ms, u64), S::Fact>,
     facts_taken: u64,
     place: Option<(u64, u32)>,
+    /// Boot of the newest block, and its closing time minus its monotonic time, ms.
+    offset: Option<(u64, Ms)>,
     /// Time segments so far, numbered as the engine numbers them: from 0, one more at each step back.
     segment: u32,
     #[serde(skip)]
@@ -70,6 +75,7 @@ impl<S: Step> Lane<S> {
             facts: BTreeMap::new(),
             facts_taken: 0,
             place: None,
+            offset: None,
             segment: 0,
             bound: Vec::new(),
         }
@@ -102,7 +108,8 @@ impl<S: Step> Lane<S> {
         order.sort_by_key(|row| block.rows[*row as usize].t);
         let closed_at = block.clock.closed_at + shift;
         let first = order.first().map_or(closed_at, |row| block.rows[*row as usize].t + shift);
-        self.enter(block, first, broken);
+        let leapt = self.leaps(block, closed_at);
+        self.enter(block, first, broken || leapt);
         if broken && self.now.is_none() {
             // An engine that begins in the middle: that nothing was heard before `first` proves nothing.
             self.facts_until(first, out);
@@ -126,6 +133,18 @@ impl<S: Step> Lane<S> {
         self.head =
             Some(Head { at, sample_at: sample_at.unwrap_or(at), received_at: block.received_at });
         self.note(&out[from..]);
+    }
+
+    /// Whether the clock was set forward before this block: the time that it left out is not here, and that nothing
+    /// was heard in it proves nothing.
+    fn leaps(&mut self, block: &BlockRecord<S::Quality>, closed_at: Ms) -> bool {
+        // A closing time that is not believed tells nothing of the clock.
+        if block.ahead {
+            return false;
+        }
+        let (boot, offset) = (block.clock.boot, closed_at.saturating_sub(block.clock.mono_ms));
+        let before = self.offset.replace((boot, offset)).filter(|before| before.0 == boot);
+        before.is_some_and(|before| offset.saturating_sub(before.1) > STEP_FORWARD_MS)
     }
 
     /// Opens a time segment or marks a break, as the block's place asks.

@@ -51,7 +51,7 @@ impl Opened {
 /// Opens `path`, or sets it aside and makes a new file.
 ///
 /// # Errors
-/// [`Error::Busy`] where another process has the file; otherwise only where the disk does not serve.
+/// [`Error::Busy`] where another process has the file, [`Error::DiskFull`]; otherwise only where the disk does not serve.
 pub(crate) fn open(path: &Path, shape: &Shape, now_ms: i64) -> Result<Opened, Error> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(|source| Error::Directory {
@@ -74,13 +74,18 @@ pub(crate) fn open(path: &Path, shape: &Shape, now_ms: i64) -> Result<Opened, Er
         }
         Err(_) => match File::at(path, shape) {
             Ok(file) => return Ok(Opened { file, aside: None }),
-            Err(e @ Error::Busy { .. }) => return Err(e),
+            Err(e) if !is_damage(&e) => return Err(e),
             Err(e) => told(&e),
         },
     };
     let aside = set_aside(path, now_ms)?;
     let file = File::at(path, shape)?;
     Ok(Opened { file, aside: Some((aside, why)) })
+}
+
+/// Whether the file itself is to blame. A disk without room or a file in use says nothing against it.
+fn is_damage(e: &Error) -> bool {
+    !matches!(e, Error::Busy { .. } | Error::DiskFull { .. })
 }
 
 /// An error with its causes, one line.
@@ -216,5 +221,19 @@ mod tests {
         assert_eq!(stamp(0), "19700101T000000Z");
         assert_eq!(stamp(1_795_474_260_000), "20261123T225100Z");
         assert_eq!(stamp(951_782_400_000), "20000229T000000Z");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_damage_and_leaves_no_word_of_it() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let path = dir.path().join("spool.db");
+        assert!(!is_damage(&Error::DiskFull { path: path.clone(), source: None }));
+        let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(26), None);
+        assert!(is_damage(&Error::Damaged { path, source }));
+        // Every write fails for want of room; the file itself can be made.
+        let marker = dir.path().join("spool.db.suspect");
+        std::os::unix::fs::symlink("/dev/full", &marker).expect("a link");
+        assert!(write_synced(&marker, b"name").is_err());
+        assert!(!marker.exists(), "an empty marker would mean damage at the next start");
     }
 }

@@ -31,7 +31,7 @@ pub enum Loss {
     Evicted = 1,
     /// A block failed its checksum.
     Damaged = 2,
-    /// The file was damaged and the block not among what could be salvaged.
+    /// The disk does not give the block back, or it is not among what could be salvaged of a damaged file.
     Unreadable = 3,
 }
 

@@ -95,14 +95,25 @@ impl Spool {
                 Ok(Fetched::Block(block))
             }
             _ => {
-                self.give_up(no, key)?;
+                self.give_up(no, key, Loss::Damaged)?;
                 Ok(Fetched::Damaged)
             }
         }
     }
 
+    /// Takes out a block that the disk does not give back and remembers it as lost. One that is not held is none.
+    ///
+    /// # Errors
+    /// Disk errors: the block is still held.
+    pub fn lose(&mut self, key: Key) -> Result<(), Error> {
+        match self.by_epoch(key.epoch).filter(|e| e.held.contains(key.seq)).map(|e| e.no) {
+            Some(no) => self.give_up(no, key, Loss::Unreadable),
+            None => Ok(()),
+        }
+    }
+
     /// Takes a block that cannot be read out of the spool and remembers it as lost.
-    fn give_up(&mut self, no: u32, key: Key) -> Result<(), Error> {
+    fn give_up(&mut self, no: u32, key: Key, loss: Loss) -> Result<(), Error> {
         let mut e = self.state.epochs[&no].clone();
         let (acked, id) = (e.acked.contains(key.seq), e.id(key.seq));
         for set in [&mut e.held, &mut e.acked, &mut e.rejected, &mut e.gaps] {
@@ -129,15 +140,20 @@ impl Spool {
         self.state.dirty = true;
         if !acked {
             let unknown = (i64::MAX, i64::MIN, lost);
-            self.state.losses.add(one(key.epoch, key.seq, e.link, Loss::Damaged, unknown));
+            self.state.losses.add(one(key.epoch, key.seq, e.link, loss, unknown));
             self.gaps.remove(&key).into_iter().flatten().for_each(|g| self.state.losses.add(g));
         }
         e.dirty = true;
         let (state, draft) = (&self.state, &e);
-        let done = self.file.transact("take a damaged block out of", |conn| {
+        let doing = "take a damaged block out of";
+        let mut done = self.file.transact(doing, |conn| {
             rows::delete(conn, id)?;
             open::save(conn, state, &[draft])
         });
+        if loss == Loss::Unreadable && done.is_err() {
+            // Deleting reads what cannot be read. The row stays where it is and is held by no set.
+            done = self.file.transact(doing, |conn| open::save(conn, state, &[draft]));
+        }
         if let Err(err) = done {
             (self.state.counters, self.state.losses) = (before, losses);
             return Err(err);
@@ -175,7 +191,7 @@ fn account(
         rows::each_head(&file.conn, |head| {
             let (no, seq) = super::epoch::split(head.id);
             let e = if no == draft.no { Some(draft) } else { epochs.get(&no) };
-            if let Some(e) = e.filter(|_| head.id != without) {
+            if let Some(e) = e.filter(|e| head.id != without && e.held.contains(seq)) {
                 c.count(e, seq, head);
             }
         })?;

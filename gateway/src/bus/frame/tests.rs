@@ -42,6 +42,9 @@ fn only_an_answer_to_the_question_is_taken() {
         request.answer(&[4, 4, 0, 0, 0, 0]),
         Err(FrameError::Function { asked: 3, found: 4 })
     );
+    // An exception is its code and nothing behind it.
+    assert_eq!(request.answer(&[0x83]), Err(FrameError::Bytes { wanted: 2, found: 1 }));
+    assert_eq!(request.answer(&[0x83, 2, 0]), Err(FrameError::Bytes { wanted: 2, found: 3 }));
     assert_eq!(request.answer(&[3, 2, 0, 0]), Err(FrameError::Bytes { wanted: 4, found: 2 }));
     assert_eq!(
         request.answer(&[3, 4, 0, 0, 0, 0, 0]),
@@ -49,6 +52,13 @@ fn only_an_answer_to_the_question_is_taken() {
     );
     assert_eq!(header([0, 1, 0, 1, 0, 6, 1]), Err(FrameError::Protocol(1)));
     assert_eq!(header([0, 1, 0, 0, 0, 2, 1]), Err(FrameError::Length(2)));
+}
+
+#[test]
+fn every_exception_has_words() {
+    let codes: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 0x0A];
+    let unknown = Exception(0xFF).meaning();
+    assert!(codes.iter().chain(&[0x0B]).all(|code| Exception(*code).meaning() != unknown));
 }
 
 #[test]

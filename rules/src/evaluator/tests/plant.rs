@@ -180,8 +180,9 @@ fn step(dice: &mut Dice, gateway: &mut Gateway, life: &mut Life, second: &Second
     if faults.clocks && gateway.set && dice.one_in(300) {
         let sealed = gateway.seal(now);
         life.blocks.push(sealed);
-        gateway.clock -= dice.from(&[3_000, 20_000, 200_000]);
-        gateway.segment += 1;
+        let step = dice.from(&[-3_000, -20_000, -200_000, 2_000, 400_000]);
+        gateway.clock += step;
+        gateway.segment += u32::from(step < 0);
     }
     let t = gateway.wall(now);
     gateway.rows.push(Row { series: 0, t, value: second.a, quality: () });

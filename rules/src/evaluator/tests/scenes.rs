@@ -301,6 +301,30 @@ fn a_backward_step_opens_a_segment_whose_samples_are_live() {
     assert_eq!(scene.turns("limit")[0].0.segment, 1);
 }
 
+// The clock is set 600 s forward between two blocks: nothing was silent in the time that it left out. What is silent
+// afterwards still is.
+#[test]
+fn a_forward_step_is_not_silence() {
+    let mut scene = Scene::new();
+    let first = |second: i64| {
+        let mut first = block(1, second, 5.0, at(second));
+        first.rows.push(Row { series: 1, t: at(second), value: 1.0, quality: () });
+        first
+    };
+    for second in 0..200 {
+        let mut block =
+            if second < 100 { first(second) } else { block(1, second, 5.0, at(second)) };
+        if second >= 60 {
+            block.clock.closed_at += 600_000;
+            block.rows.iter_mut().for_each(|row| row.t += 600_000);
+        }
+        scene.take(Record::Block(Box::new(block)));
+    }
+    let said = verdicts(&scene.said);
+    let silent: Vec<_> = said.iter().map(|turn| (turn.rule.as_str(), turn.t)).collect();
+    assert_eq!(silent, [("silent-1", at(699) + SILENT_MS)]);
+}
+
 // Rows that were ahead of the centre are left out by the caller, and the block's closing time is not believed.
 #[test]
 fn a_block_ahead_of_time_moves_no_deadline() {

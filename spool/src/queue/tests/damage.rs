@@ -201,3 +201,38 @@ proptest! {
         check(&dir);
     }
 }
+
+#[test]
+fn a_block_that_the_disk_does_not_give_back_is_lost_and_declared() {
+    // Goal: one block costs itself only, also where its row cannot even be deleted. Method: a trigger refuses the
+    // deletion of one row, as a bad sector under its pages does.
+    let (dir, _) = filled();
+    let (mut spool, _) = open(dir.path());
+    let (plain, stuck) = (Key { epoch: 1, seq: 30 }, Key { epoch: 1, seq: 40 });
+    let id = spool.by_epoch(1).unwrap().id(stuck.seq);
+    let refuse = format!(
+        "CREATE TRIGGER stuck BEFORE DELETE ON body WHEN old.id = {id} BEGIN SELECT RAISE(ABORT, 'x'); END"
+    );
+    spool.file.conn.execute_batch(&refuse).unwrap();
+    for key in [plain, stuck] {
+        spool.lose(key).unwrap();
+        assert_eq!(spool.get(key).unwrap(), Fetched::Gone);
+        assert!(!spool.is_unacked(key));
+    }
+    let lost: Vec<_> = spool.losses().iter().map(|g| (g.from, g.to, g.samples, g.loss)).collect();
+    assert_eq!(lost, [(30, 30, 10, Loss::Unreadable), (40, 40, 10, Loss::Unreadable)]);
+    // An acked one is no loss, one that is not held nothing at all.
+    spool.lose(Key { epoch: 1, seq: 5 }).unwrap();
+    spool.lose(plain).unwrap();
+    spool.lose(Key { epoch: 9, seq: 1 }).unwrap();
+    let stats = spool.stats().unwrap();
+    assert!(stats.is_balanced(), "{stats:?}");
+    assert_eq!((stats.declared, stats.stored, stats.blocks), (20, 200, BLOCKS - 3));
+    drop(spool);
+    let (mut again, report) = open(dir.path());
+    assert_eq!((report.set_aside, again.losses().len()), (None, 2));
+    assert_eq!(again.get(stuck).unwrap(), Fetched::Gone);
+    again.lose(Key { epoch: 1, seq: 41 }).unwrap();
+    let stats = again.stats().unwrap();
+    assert!(stats.is_balanced() && stats.declared == 30, "{stats:?}");
+}
