@@ -157,7 +157,7 @@ impl Task {
                     let cause = cause(&error);
                     warn!(bus = %self.bus.name, address = %self.bus.address, error = %error, cause, "cannot connect");
                 }
-                self.endpoint_down().await?;
+                self.endpoint_down(&words(&error)).await?;
                 let pause = backoff(RECONNECT, self.connect_failures, &self.bus.name);
                 tokio::time::sleep(pause).await;
                 Ok(())
@@ -166,10 +166,12 @@ impl Task {
     }
 
     /// Nothing of this bus can be read: says so, once, for every device.
-    async fn endpoint_down(&mut self) -> Result<(), Closed> {
+    async fn endpoint_down(&mut self, why: &str) -> Result<(), Closed> {
         let mark = Mark::stale(Reason::LinkDown);
         for station in 0..self.stations.len() {
-            self.device_health(station).online.store(false, Ordering::Relaxed);
+            let health = self.device_health(station);
+            health.online.store(false, Ordering::Relaxed);
+            health.has_problem(why.to_owned());
             let readings = self.stations[station].fail_all(mark);
             self.send(readings).await?;
         }

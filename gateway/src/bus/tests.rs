@@ -264,6 +264,8 @@ async fn an_endpoint_that_goes_away_is_found_again() {
     let readings = running.collect(120).await;
     assert_eq!(readings.iter().filter(|r| !good(r)).count(), 1, "said once");
     assert_eq!(marked(&readings, 0, Mark::stale(Reason::LinkDown)), 1);
+    let problem = running.south.health.devices[0].problem().expect("said in words");
+    assert!(problem.contains("connection refused"), "{problem}");
     running.line.open(true);
     let readings = running.collect(40).await;
     let back = readings.iter().filter(|r| good(r)).count();

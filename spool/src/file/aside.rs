@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row};
 
-use super::{ASIDE_FILES_MAX, File, Shape, sync_directory, with_suffix, write_synced};
+use super::{
+    ASIDE_FILES_MAX, File, Shape, disk_free_bytes, sync_directory, with_suffix, write_synced,
+};
 use crate::error::Error;
+
+/// Bytes that opening needs on the disk: journal, its index, a page.
+const OPEN_BYTES: u64 = 128 << 10;
 
 /// Errors after which salvage gives up on a table.
 const SALVAGE_ERRORS_MAX: u32 = 10_000;
@@ -74,13 +79,19 @@ pub(crate) fn open(path: &Path, shape: &Shape, now_ms: i64) -> Result<Opened, Er
         }
         Err(_) => match File::at(path, shape) {
             Ok(file) => return Ok(Opened { file, aside: None }),
-            Err(e) if !is_damage(&e) => return Err(e),
+            Err(e) if !is_damage(&e) || is_full(path) => return Err(e),
             Err(e) => told(&e),
         },
     };
     let aside = set_aside(path, now_ms)?;
     let file = File::at(path, shape)?;
     Ok(Opened { file, aside: Some((aside, why)) })
+}
+
+/// Whether there is no room for the journal's index: opening a sound file fails then, with errors of many kinds, and
+/// there would be no room to copy a damaged one either.
+fn is_full(path: &Path) -> bool {
+    disk_free_bytes(path).is_some_and(|free| free < OPEN_BYTES)
 }
 
 /// Whether the file itself is to blame. A disk without room or a file in use says nothing against it.
