@@ -242,9 +242,10 @@ impl<E: Engines> Centre<E> {
         let active: Vec<&ActiveAlarm> = active.iter().filter(judged).collect();
         let all = active.iter().map(|alarm| alarm.transition.clone()).collect();
         let left = self.engines.resume(&mut engine, all, past.segment);
+        let gone: BTreeSet<_> = left.iter().map(Transition::condition).collect();
         let standing = active
             .into_iter()
-            .filter(|alarm| !left.contains(&alarm.transition))
+            .filter(|alarm| !gone.contains(&alarm.transition.condition()))
             .map(|alarm| StandingAlarm {
                 transition: alarm.transition.clone(),
                 is_paged: alarm.is_paged,

@@ -36,7 +36,8 @@ impl Shared {
         Self { tail: Tail::new(head, samples_max), lineage, damaged: Mutex::default() }
     }
 
-    fn report_damaged(&self, position: u64) {
+    /// Notes that the record at `position` cannot be read.
+    pub fn report_damaged(&self, position: u64) {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         if damaged.len() < DAMAGED_MAX {
             damaged.insert(position);

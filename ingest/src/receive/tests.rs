@@ -389,6 +389,23 @@ fn released_blocks_stay_until_the_store_has_the_record_that_released_them() {
     assert_eq!(released(&centre), (0, vec![]));
 }
 
+// Goal: where the record that released blocks was damaged before the store took it, the next one of their boot does.
+#[test]
+fn blocks_are_held_again_when_the_record_that_released_them_is_lost() {
+    let mut centre = Centre::new();
+    centre.block(&unset(1, 1, 100), NOW);
+    let known = |seq| {
+        let clock = Clock { boot: Boot(7), boot_offset: Some(NOW), mono_ms: 300, ..clock(NOW) };
+        Block { clock, ..block(1, seq) }
+    };
+    centre.block(&known(2), NOW);
+    let releasing = centre.log.records.last().unwrap().position;
+    centre.receiver.hold_again(&mut centre.log, &[releasing].into());
+    centre.restart(2);
+    centre.block(&known(3), NOW);
+    assert_eq!(centre.meta(1, 3).decided.releases, [1]);
+}
+
 #[test]
 fn blocks_whose_offset_can_never_come_are_given_up() {
     let mut centre = Centre::new();

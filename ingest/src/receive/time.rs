@@ -3,6 +3,8 @@
 //! "Ahead" is decided once, here, and kept in the record. When more than half of three or more synced gateways look ahead
 //! it is the centre's clock that is wrong, and nothing is set aside.
 
+use std::collections::BTreeSet;
+
 use wire::GatewayName;
 use wire::block::{Clock, ClockState};
 use wire::columns::Readings;
@@ -114,6 +116,24 @@ impl Receiver {
                 &gateway::held_key(gateway.as_str(), position),
                 Some(&gateway::held_value(&held)),
             );
+        }
+    }
+
+    /// Holds blocks again whose releasing record was damaged and taken out: the next record that knows the offset of their
+    /// boot releases them.
+    pub fn hold_again(&mut self, port: &mut impl LogPort, discarded: &BTreeSet<u64>) {
+        let of = |(name, state): (&GatewayName, &GatewayState)| {
+            let lost = state.released.values().filter(|h| discarded.contains(&h.released_by));
+            lost.map(|h| (name.clone(), *h)).collect::<Vec<_>>()
+        };
+        let lost: Vec<_> = self.gateways.iter().flat_map(of).collect();
+        for (name, released) in lost {
+            let held = HeldBlock { released_by: 0, ..released };
+            let state = self.touch(&name);
+            state.released.remove(&held.position);
+            state.held.insert(held.position, held);
+            let key = gateway::held_key(name.as_str(), held.position);
+            port.put(&key, Some(&gateway::held_value(&held)));
         }
     }
 

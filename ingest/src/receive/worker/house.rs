@@ -1,5 +1,6 @@
 //! What the receiver does between groups: gives up what can never come, evicts what nobody needs, counts.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use spool::Entry;
@@ -34,7 +35,7 @@ impl Worker {
             .close_holes(now)
             .and_then(|()| self.lose_in_time(now))
             .and_then(|()| self.forget_released(now))
-            .and_then(|()| self.discard());
+            .and_then(|()| self.discard(now));
         if let Err(failed) = kept {
             self.failed(failed)?;
         }
@@ -92,6 +93,11 @@ impl Worker {
             positions.truncate(LOST_MAX);
             let reader = self.works.log.reader().map_err(Failed::Log)?;
             let entries = reader.at(&positions).map_err(Failed::Log)?;
+            for damaged in entries.iter().filter(|entry| matches!(entry, Entry::Damaged { .. })) {
+                // It is sent again, not given up.
+                self.works.shared.report_damaged(damaged.position());
+                positions.retain(|position| *position != damaged.position());
+            }
             let blocks = entries.into_iter().filter_map(|entry| match entry {
                 Entry::Record(record) => {
                     let block = Quarantined {
@@ -134,7 +140,7 @@ impl Worker {
     }
 
     /// Takes records out that a follower could not read, so that their gateway sends them again.
-    fn discard(&mut self) -> Result<(), Failed> {
+    fn discard(&mut self, now: i64) -> Result<(), Failed> {
         let damaged = self.works.shared.take_damaged();
         if damaged.is_empty() {
             return Ok(());
@@ -143,13 +149,23 @@ impl Worker {
             records = damaged.len(),
             "records of the log are damaged; their gateways send them again if they still have them"
         );
+        if let Err(failed) = self.discard_all(&damaged) {
+            // A follower reads a record once: nobody would report these again.
+            damaged.iter().for_each(|position| self.works.shared.report_damaged(*position));
+            return Err(failed);
+        }
+        self.discarded += damaged.len();
+        self.end(now);
+        Ok(())
+    }
+
+    fn discard_all(&mut self, damaged: &BTreeSet<u64>) -> Result<(), Failed> {
         let mut txn = self.works.log.begin();
-        for position in &damaged {
+        for position in damaged {
             txn.discard(*position).map_err(Failed::Log)?;
         }
-        txn.commit().map_err(Failed::Log)?;
-        self.discarded += damaged.len();
-        Ok(())
+        self.receiver.hold_again(&mut txn, damaged);
+        finish(&mut self.receiver, &self.works.quarantine, txn)
     }
 
     fn end(&mut self, now: i64) {
