@@ -231,7 +231,8 @@ async fn change(
         }
     }
     let axes = current.as_ref().map_or(Axes::NORMAL, axes_of);
-    let latching = transition.latching;
+    // A level that latches holds the alarm until a person releases it, also where it went through a milder one.
+    let latching = transition.latching || current.as_ref().is_some_and(|c| c.latching);
     let step = axes.step(machine_event(transition, current.as_ref()), latching);
     let kind = transition.kind.name();
     match (step, current) {
@@ -317,9 +318,12 @@ fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
         return;
     }
     occurrence.suppressed_by = suppressed_by(transition);
-    occurrence.severity = severity_of(transition);
+    if !(occurrence.latching && severity_of(transition) > occurrence.severity) {
+        occurrence.severity = severity_of(transition);
+        occurrence.source_level.clone_from(&transition.source_level);
+    }
     occurrence.severity_worst = occurrence.severity_worst.min(occurrence.severity);
-    occurrence.source_level.clone_from(&transition.source_level);
+    occurrence.latching |= transition.latching;
     occurrence.body = to_body(transition);
     if turn.page.pages() {
         turn.page.as_str().clone_into(&mut occurrence.page);

@@ -146,6 +146,22 @@ async fn latched_alarm_waits_for_a_reset() {
     assert!(!reset.latched && !reset.acked, "a reset does not sign");
 }
 
+// A level that latched is what people see until they release it, although the condition fell to a milder one on its way.
+#[tokio::test]
+async fn a_latch_outlives_the_milder_level_after_it() {
+    let (state, _folder) = open().await;
+    let red = Transition { latching: true, ..transition(LevelUp, Red, 20) };
+    apply(&state, vec![event(Raise, Yellow, 10), turn(red, Page::Paged, true)]).await;
+    let lower = apply(&state, vec![event(LevelDown, Yellow, 30)]).await.remove(0).occurrence;
+    assert_eq!((lower.severity, lower.active), (1, true));
+    let gone = apply(&state, vec![event(Clear, Yellow, 40)]).await.remove(0).occurrence;
+    assert_eq!((gone.severity, gone.active, gone.latched), (1, false, true));
+    let signed = state.ack_occurrence(&gone.id, &signer(gone.version, "k")).await.unwrap();
+    assert!(signed.latched);
+    let reset = state.reset_occurrence(&signed.id, &signer(signed.version, "r")).await.unwrap();
+    assert!(!reset.latched && reset.acked);
+}
+
 // Two people sign the same alarm: the second gets a conflict with what is there; a repeated click is one signature.
 #[tokio::test]
 async fn second_signature_conflicts_and_a_repeated_click_does_not() {
