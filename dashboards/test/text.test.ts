@@ -3,7 +3,7 @@ import { en } from '../src/i18n/en';
 import { zh } from '../src/i18n/zh';
 import { ageText } from '../src/model/age';
 import { remarkOf } from '../src/model/history';
-import { numberText } from '../src/model/number';
+import { numberText, unitText } from '../src/model/number';
 import { shareText } from '../src/model/region';
 import { clockText, nearText, stampText } from '../src/model/time';
 
@@ -35,6 +35,14 @@ test('numbers keep the digits that were measured', () => {
   expect(numberText(123456.7)).toBe('123457');
   expect(numberText(0.000001)).toBe('1.00e-6');
   expect(numberText(Number.NaN)).toBe('—');
+});
+
+test('a ratio has no unit, a share of a rating names it', () => {
+  expect(unitText('kW')).toBe('kW');
+  expect(unitText('%LEL')).toBe('%LEL');
+  expect(unitText('1')).toBe('');
+  expect(unitText('I_N')).toBe('× I_N');
+  expect(unitText(null)).toBe('');
 });
 
 test('a share is never rounded up to whole', () => {

@@ -149,6 +149,7 @@ impl Live {
         gateway.clock = Some(clock_word(state.clock).to_owned());
         gateway.declared_lost = Some(state.declared_lost);
         gateway.polled = Some(state.polled);
+        gateway.stored = Some(state.stored);
         if state.online && !retained {
             gateway.last_seen = gateway.last_seen.max(Some(now));
         }
@@ -216,8 +217,6 @@ impl Inner {
         gateway.online = Some(true);
         gateway.last_seen = gateway.last_seen.max(Some(block.received_at));
         gateway.clock = Some(clock_word(block.block.clock.state).to_owned());
-        let stored = block.readings.sample_count() as u64;
-        gateway.stored = Some(gateway.stored.unwrap_or(0) + stored);
     }
 
     /// Reply → slots of its points.

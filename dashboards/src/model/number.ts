@@ -9,3 +9,9 @@ export function numberText(value: number): string {
   const decimals = Math.max(0, DIGITS - whole);
   return Number(value.toFixed(Math.min(decimals, 4))).toString();
 }
+
+/** A unit as it is written behind a number: none for a plain ratio, a factor for a share of a rating (`0.1 × I_N`). */
+export function unitText(unit: string | null | undefined): string {
+  if (unit === null || unit === undefined || unit === '1') return '';
+  return /^[A-Z]+_[A-Za-z]+$/.test(unit) ? `× ${unit}` : unit;
+}

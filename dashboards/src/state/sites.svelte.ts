@@ -43,6 +43,9 @@ class SiteState {
 
   /** What the alarm is about, in the site's own words: the device's name, else its id, else the scope. */
   placeOf(alarm: Pick<Alarm, 'site' | 'device' | 'scope'>): string {
+    // A pair is named by its two devices, as `line-1>dust-fan-1`.
+    const named = (id: string): string => this.device(alarm.site, id)?.name ?? id;
+    if (alarm.scope.includes('>')) return alarm.scope.split('>').map(named).join(' → ');
     if (alarm.device === null) return alarm.scope;
     return this.device(alarm.site, alarm.device)?.name ?? alarm.device;
   }

@@ -66,7 +66,7 @@ pub struct GatewayLive {
     pub declared_lost: Option<u64>,
     /// Samples it has polled.
     pub polled: Option<u64>,
-    /// Samples stored at the centre.
+    /// Samples of those polled that the centre has acked, as the gateway last said: `polled` is of the same moment.
     pub stored: Option<u64>,
 }
 

@@ -90,6 +90,13 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "hole_given_up" => (Warning, "缺失数据之后等待的数据过多, 缺失部分按丢失处理"),
         "block_unreadable" => (Warning, "中心日志中一个数据块在判定前丢失"),
         "clock_distrusted" => (Warning, "多数网关认为中心时钟偏慢，请检查本机对时"),
+        "clock_ahead" => (Warning, "网关时钟快于中心 60 秒以上，超前的数据已隔离，请给网关校时"),
+        "clock_behind" => (Warning, "网关时钟慢于中心 60 秒以上，其报警可能不响铃，请给网关校时"),
+        "clock_doubted" => (Warning, "网关与中心的时钟不一致，无法判断谁对，请检查两端对时"),
+        "clock_runs_ahead" => (Warning, "中心时钟可能快于多数网关，报警可能不响铃，请检查本机对时"),
+        "quarantine_full" => (Warning, "该网关的隔离区已满，不再确认需隔离的数据，请处理隔离区"),
+        "released_lost" => (Warning, "补定时间的数据块已不在中心日志中，未能入库"),
+        "fact_dropped" => (Warning, "待生效的登记事项过多，最晚生效的一项未采用"),
         "log_crowded" => (Warning, "中心日志已用八成以上，网关补传暂缓"),
         _ => (Warning, ""),
     }

@@ -31,7 +31,7 @@ pub struct State {
     pub backlog_bytes: u64,
     /// Samples polled since the spool was made.
     pub polled: u64,
-    /// Samples stored in the spool since it was made.
+    /// Samples that the centre has acked, of those polled since the spool was made.
     pub stored: u64,
     /// Samples declared lost since the spool was made.
     pub declared_lost: u64,

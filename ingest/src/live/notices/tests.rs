@@ -20,6 +20,13 @@ fn every_notice_is_said_in_both_languages() {
         "block_unreadable",
         "clock_distrusted",
         "log_crowded",
+        "clock_ahead",
+        "clock_behind",
+        "clock_doubted",
+        "clock_runs_ahead",
+        "quarantine_full",
+        "released_lost",
+        "fact_dropped",
     ] {
         let mut notices = Notices::default();
         notices.put(code, "", "in English", 1);
