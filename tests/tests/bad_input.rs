@@ -527,7 +527,7 @@ async fn a_store_that_refuses_is_named_with_the_way_to_mend_it_and_loses_nothing
     works.gateway.start().expect("the gateway");
     works.until_notice("store_refuses", "[store] token_file").await;
     let system = works.centre.get("/system").await.expect("the system");
-    assert_eq!(system["store"], "influx: refuses; the notices say how to mend it");
+    assert_eq!(system["store_state"], "refusing", "{system}");
     assert!(works.centre.output().contains("the store refuses, mend it"));
     assert!(!works.centre.output().contains("no-such-token"), "a token is never shown");
     wait_for("the alarm of the gas", Duration::from_secs(30), || async {

@@ -1,3 +1,5 @@
+//! What is known of facts: revisions as ranges, planned work forgotten when it has ended.
+
 use std::collections::BTreeSet;
 
 use rules::fact::RegState;
