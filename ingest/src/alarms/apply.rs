@@ -318,13 +318,15 @@ fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
         return;
     }
     occurrence.suppressed_by = suppressed_by(transition);
-    if !(occurrence.latching && severity_of(transition) > occurrence.severity) {
+    // What latched is what a person must see, with its reason, however much milder it has become.
+    let is_milder = severity_of(transition) > occurrence.severity;
+    if !(occurrence.latching && is_milder) {
         occurrence.severity = severity_of(transition);
         occurrence.source_level.clone_from(&transition.source_level);
+        occurrence.body = to_body(transition);
     }
     occurrence.severity_worst = occurrence.severity_worst.min(occurrence.severity);
     occurrence.latching |= transition.latching;
-    occurrence.body = to_body(transition);
     if turn.page.pages() {
         turn.page.as_str().clone_into(&mut occurrence.page);
     }

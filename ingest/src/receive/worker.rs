@@ -238,6 +238,9 @@ impl Worker {
         let registry = self.works.registrar.current();
         if registry.revision != self.ring.revision {
             self.ring = KeyRing::of(&registry);
+            // It may be known now; if it is not, its next message says so again.
+            let now = self.works.clock.now_ms();
+            self.works.live.standing("unknown_gateway", false, now, String::new);
         }
     }
 

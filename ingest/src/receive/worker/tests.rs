@@ -195,3 +195,17 @@ fn the_receiver_ends_after_a_damaged_record_was_taken_out() {
     let (log, _) = Log::open(folder.path(), &options).unwrap();
     assert_eq!(log.epoch("g1", 1).unwrap().logged.upto(), 1, "it is acked no longer");
 }
+
+// Goal: a gateway that was registered after its first message leaves no notice behind. Method: the registry changes.
+#[test]
+fn a_notice_of_an_unknown_gateway_goes_when_the_registry_changes() {
+    let mut rig = Rig::new(1 << 20);
+    let up = |rig: &Rig| rig.worker.works.live.notices().len();
+    rig.worker.works.live.notice("unknown_gateway", "", "g9 has no key here", NOW);
+    rig.worker.ring.revision = rig.worker.works.registrar.current().revision;
+    rig.worker.follow_registry();
+    assert_eq!(up(&rig), 1, "nothing has changed");
+    rig.worker.ring.revision += 1;
+    rig.worker.follow_registry();
+    assert_eq!(up(&rig), 0);
+}
