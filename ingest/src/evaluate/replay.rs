@@ -52,58 +52,63 @@ pub fn verdict_journal_of<E: Engines>(
         }
     };
     let mut centre = Centre::new(engines, limits);
-    let (mut seen, mut lines) = (BTreeSet::new(), Vec::new());
-    let (mut after, mut said) = (0, Vec::new());
+    let (mut seen, mut lines, mut said) = (BTreeSet::new(), Vec::new(), Vec::new());
+    each_record(log, upto, |record, log| {
+        match instead.get(&record.position) {
+            Some(other) => centre.take(&in_place_of(record, *other, log)?, log, &mut said),
+            None => centre.take(record, log, &mut said),
+        }
+        for said in said.drain(..) {
+            let Output::Verdict(turn) = said.output else { continue };
+            let (gateway, key) = (said.gateway, turn.key().to_string());
+            if seen.insert((gateway.clone(), key.clone())) {
+                let line = format!("{gateway}\t{key}\t{}", to_body(&turn));
+                lines.push((gateway, i64::from(turn.segment), turn.t, key, line));
+            }
+        }
+        Ok(())
+    })?;
+    lines.sort();
+    Ok(lines.into_iter().map(|line| line.4).collect())
+}
+
+/// Hands over everything in a log up to `upto`, in its order.
+fn each_record(
+    log: &mut Follower,
+    upto: u64,
+    mut take: impl FnMut(&LogRecord, &mut Follower) -> Result<(), FollowError>,
+) -> Result<(), FollowError> {
+    let mut after = 0;
     loop {
         let batch = log.next(after, Duration::ZERO)?;
         if batch.up_to == after {
-            break;
+            return Ok(());
         }
         after = batch.up_to;
         for record in batch.records.iter().filter(|record| record.position <= upto) {
-            match instead.get(&record.position) {
-                Some(other) => centre.take(&in_place_of(record, *other, log)?, log, &mut said),
-                None => centre.take(record, log, &mut said),
-            }
-            for said in said.drain(..) {
-                let Output::Verdict(turn) = said.output else { continue };
-                let (gateway, key) = (said.gateway, turn.key().to_string());
-                if seen.insert((gateway.clone(), key.clone())) {
-                    let line = format!("{gateway}\t{key}\t{}", to_body(&turn));
-                    lines.push((gateway, i64::from(turn.segment), turn.t, key, line));
-                }
-            }
+            take(record, log)?;
         }
     }
-    lines.sort();
-    Ok(lines.into_iter().map(|line| line.4).collect())
 }
 
 /// For each place of a block in the log the place of the block that belongs there, where it is another one.
 fn places_in_order(log: &mut Follower, upto: u64) -> Result<BTreeMap<u64, u64>, FollowError> {
     let mut chain: BTreeMap<(String, u64), usize> = BTreeMap::new();
     let mut blocks: BTreeMap<String, Vec<(u64, u64, u64)>> = BTreeMap::new();
-    let mut after = 0;
-    loop {
-        let batch = log.next(after, Duration::ZERO)?;
-        if batch.up_to == after {
-            break;
-        }
-        after = batch.up_to;
-        for record in batch.records.iter().filter(|record| record.position <= upto) {
-            match &record.body {
-                RecordBody::Block { block, .. } => blocks
-                    .entry(record.gateway.clone())
-                    .or_default()
-                    .push((block.block.epoch.0, block.block.seq, record.position)),
-                RecordBody::Centre(CentreRecord::Chain { epoch, .. }) => {
-                    let place = chain.len();
-                    chain.entry((record.gateway.clone(), *epoch)).or_insert(place);
-                }
-                _ => {}
+    each_record(log, upto, |record, _| {
+        match &record.body {
+            RecordBody::Block { block, .. } => blocks
+                .entry(record.gateway.clone())
+                .or_default()
+                .push((block.block.epoch.0, block.block.seq, record.position)),
+            RecordBody::Centre(CentreRecord::Chain { epoch, .. }) => {
+                let place = chain.len();
+                chain.entry((record.gateway.clone(), *epoch)).or_insert(place);
             }
+            _ => {}
         }
-    }
+        Ok(())
+    })?;
     let mut instead = BTreeMap::new();
     for (gateway, blocks) in blocks {
         // Blocks of an epoch that was never joined have no place in any order: they stay behind all others.
