@@ -20,8 +20,16 @@ use tests::replay::{Given, Replay};
 
 /// Event time and the device's own note of its answer may differ by this.
 const TIME_TOLERANCE_MS: i64 = 1000;
-/// Rows of each part that `make test` plays.
-const ROWS: usize = 120;
+/// Between two sweeps, ms.
+const PERIOD_MS: u32 = 300;
+
+/// Rows of each part: a stretch in `make test`, `DAVY_ROWS=5000` for more.
+fn rows() -> usize {
+    match std::env::var("DAVY_ROWS") {
+        Ok(text) => text.parse().expect("DAVY_ROWS is a number"),
+        Err(_) => 120,
+    }
+}
 
 /// Which rows of which file each unit plays. The parts hold the transformer's weeks of zeros and its live days.
 const PARTS: [(&str, Source, usize); 8] = [
@@ -63,7 +71,7 @@ async fn play(store: Store) -> (usize, f64) {
     let broker = Mosquitto::start().await.expect("mosquitto");
     let broker_address = format!("127.0.0.1:{}", broker.port);
     let recordings =
-        PARTS.iter().map(|(_, source, first)| source.read(*first, ROWS).expect("a recording"));
+        PARTS.iter().map(|(_, source, first)| source.read(*first, rows()).expect("a recording"));
     let replay = Arc::new(Replay::new(recordings.collect()).expect("registers that fit"));
     // An endpoint each, as meters with a network port have.
     let mut devices = Vec::new();
@@ -83,7 +91,7 @@ async fn play(store: Store) -> (usize, f64) {
         spool_dir: folder.path().join("spool"),
         broker: broker_address,
         status_port,
-        period_ms: 300,
+        period_ms: PERIOD_MS,
         timeout_ms: 1000,
     };
     let buses: Vec<_> = PARTS
@@ -101,7 +109,9 @@ async fn play(store: Store) -> (usize, f64) {
     centre.sign_in().await.expect("a session");
     gateway.start().expect("the gateway");
 
-    wait_for("the recordings to be read whole", Duration::from_secs(240), || {
+    let sweeps = u32::try_from(rows()).expect("few rows");
+    let limit = Duration::from_millis(u64::from(2 * PERIOD_MS)) * sweeps + Duration::from_secs(120);
+    wait_for("the recordings to be read whole", limit, || {
         let left = replay.left();
         let words = gateway.output();
         async move {
