@@ -181,8 +181,15 @@ impl Keeper {
         let half = now_mono_ms.saturating_sub(sent_mono_ms) / 2;
         let error_ms = u32::try_from(half).unwrap_or(u32::MAX);
         let offset = centre_ms + half.cast_signed() - now_mono_ms.cast_signed();
-        // While the centre is the only clock a worse measurement does not replace a better one.
-        let better = self.offer.is_none_or(|o| error_ms <= o.error_ms || !o.is_fresh(now_mono_ms));
+        // While the centre is the only clock a worse measurement does not replace a better one, unless it contradicts
+        // it: then the centre's clock has been set.
+        let contradicts = |o: Offer| {
+            let both = u64::from(o.error_ms) + u64::from(error_ms) + STEP_MS.unsigned_abs();
+            (offset - o.offset).unsigned_abs() > both
+        };
+        let better = self
+            .offer
+            .is_none_or(|o| error_ms <= o.error_ms || !o.is_fresh(now_mono_ms) || contradicts(o));
         if better {
             self.offer = Some(Offer { offset, error_ms, at_mono: now_mono_ms });
         }

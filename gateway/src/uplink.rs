@@ -38,8 +38,8 @@ use progress::Progress;
 
 /// First pause after a lost connection.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause: an alarm behind a link that has just come back waits no longer.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A connection that lasted this long begins the pauses anew, ms.
 const GOOD_MS: u64 = 30_000;
 

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sea_orm::sqlx::Connection as _;
 use sea_orm::{
     ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
     DatabaseTransaction, DbErr, EntityTrait, SqliteTransactionMode, TransactionOptions,
@@ -149,6 +150,11 @@ impl State {
 async fn connect(path: &Path, connections: u32) -> Result<DatabaseConnection, StateError> {
     let mut options = ConnectOptions::new("sqlite::memory:");
     let file = path.to_owned();
+    // A transaction that could not even be rolled back (a full disk) leaves the driver's count and SQLite out of step:
+    // what follows would look committed and never be. Such a connection is thrown away.
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+    });
     options.max_connections(connections).sqlx_logging(false).map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .filename(&file)

@@ -38,7 +38,7 @@ fn unset_clock_runs_on_monotonic_time_until_the_centre_says() {
     let stamp = keeper.stamp(wire::Boot(1), 0, 0);
     assert_eq!((stamp.error_ms, stamp.boot_offset), (100, Some(NOW - 1_100)));
     // A slower round trip does not make it worse.
-    keeper.offer(NOW + 9_000, 2_000, 6_000);
+    keeper.offer(NOW + 3_000, 2_000, 6_000);
     keeper.observe(86_405_000, 6_000, false);
     assert_eq!(keeper.stamp(wire::Boot(1), 0, 0).error_ms, 100);
 }
@@ -108,4 +108,20 @@ fn a_clock_that_a_daemon_watches_is_never_moved() {
     assert_eq!(late.wall(20), NOW + 300_015);
     assert_eq!(late.observe(NOW + 100, 120, true), Change::Back);
     assert_eq!(late.wall(120), NOW + 100);
+}
+
+#[test]
+fn a_centre_whose_clock_was_set_right_is_believed_at_once() {
+    let mut keeper = Keeper::new();
+    keeper.observe(NOW, 0, false);
+    // The centre is two hours behind, and the link is quick.
+    keeper.offer(NOW - 7_200_000, 0, 20);
+    keeper.observe(NOW + 100, 100, false);
+    assert!(keeper.follows_centre());
+    assert_eq!(keeper.wall(100), NOW + 100 - 7_200_010);
+    // It is set right while the link has become slower: the new measurement is worse, and right.
+    keeper.offer(NOW + 45_100, 45_000, 45_200);
+    keeper.observe(NOW + 45_300, 45_300, false);
+    assert!(!keeper.follows_centre());
+    assert_eq!(keeper.wall(45_300), NOW + 45_300);
 }

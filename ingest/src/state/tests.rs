@@ -59,3 +59,34 @@ async fn second_process_waits_for_the_first() {
     tokio::join!(waiting, first);
     assert_eq!(count(state.reader(), "x").await.unwrap(), 2);
 }
+
+// A full disk breaks transactions in the middle: what is written after there is room again is durable, as another process
+// sees it, and not only in the eyes of the writer.
+#[tokio::test]
+async fn what_is_written_after_a_full_disk_is_durable() {
+    let (state, folder) = open().await;
+    let pages: i64 = pragma(&state, "page_count").await.parse().unwrap();
+    for round in 0..3 {
+        let bound = pragma(&state, &format!("max_page_count={pages}")).await;
+        assert_eq!(bound, pages.to_string(), "the file may not grow");
+        let tx = state.begin().await;
+        let Ok(tx) = tx else { continue };
+        let mut failed = false;
+        for n in 0..4_000 {
+            let name: &'static str = Box::leak(format!("{round}-{n}-{}", "x".repeat(500)).into());
+            failed |= next_count(&tx, name).await.is_err();
+            if failed {
+                break;
+            }
+        }
+        assert!(failed | tx.commit().await.is_err(), "the disk was full");
+    }
+    pragma(&state, "max_page_count=1000000").await;
+    let tx = state.begin().await.unwrap();
+    next_count(&tx, "after").await.unwrap();
+    tx.commit().await.unwrap();
+    let other = State::open(&folder.path().join("state.db")).await.unwrap();
+    assert_eq!(count(other.reader(), "after").await.unwrap(), 1);
+    let tx = other.begin().await.unwrap();
+    tx.rollback().await.unwrap();
+}
