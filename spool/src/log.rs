@@ -174,6 +174,11 @@ impl Log {
         }
     }
 
+    /// Keeps so many bytes free on the file system from now on, whatever the log was opened with.
+    pub fn keep_free(&mut self, bytes: u64) {
+        self.free_reserve_bytes = bytes;
+    }
+
     fn load(file: File, options: &LogOptions) -> Result<Self, Error> {
         let state = rows::load(&file)?;
         Ok(Self {

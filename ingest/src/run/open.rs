@@ -227,8 +227,10 @@ async fn setup(state: &State, out: &mut (impl Write + Send)) -> Result<SetupToke
 }
 
 fn open_log(config: &Config, paths: &Paths, now: i64) -> Result<Log, RunError> {
+    // The start itself is a record, and a disk without the usual reserve is a state, not a failure: that record may go
+    // into the reserve.
     let options =
-        LogOptions { bytes_max: config.log.bytes_max, now_ms: now, ..LogOptions::default() };
+        LogOptions { bytes_max: config.log.bytes_max, now_ms: now, free_reserve_bytes: 0 };
     let (log, report) = Log::open(&paths.log, &options).map_err(RunError::Log)?;
     if let Some((file, reason)) = &report.set_aside {
         tracing::error!(file = %file.display(), reason, salvaged = report.salvaged_records, lost_blocks = report.lost_blocks,
@@ -253,6 +255,7 @@ fn begin(mut log: Log, now: i64) -> Result<(Log, Receiver, Arc<Shared>), RunErro
     txn.put(LINEAGE_KEY, Some(&lineage.encode()));
     receiver.seal(&mut txn);
     txn.commit().map_err(RunError::Log)?;
+    log.keep_free(LogOptions::default().free_reserve_bytes);
     let effects = receiver.committed();
     let shared = Arc::new(Shared::new(position - 1, lineage, tail::SAMPLES_MAX));
     shared.tail.push(effects.records);

@@ -128,6 +128,10 @@ fn reserve_of_the_disk_is_kept() {
     txn.append_block(&block("gw", 1, 1, b"x")).unwrap();
     assert!(matches!(txn.commit(), Err(Error::DiskFull { source: None, .. })));
     assert!(log.epoch("gw", 1).is_none());
+    log.keep_free(0);
+    let mut txn = log.begin();
+    txn.append_block(&block("gw", 1, 1, b"x")).unwrap();
+    txn.commit().unwrap();
 }
 
 #[test]
