@@ -5,7 +5,7 @@
 //! changed registry ([`Registrar::refresh`](crate::registry::Registrar::refresh)). Passwords come from a file or from
 //! standard input, never from the command line, where every user of the machine could read them.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -311,6 +311,12 @@ impl<I: BufRead, O: Write> Desk<'_, I, O> {
         let (from, read) = match &source.password_file {
             Some(file) => (file.display().to_string(), first_line(file)),
             None => {
+                if std::io::stdin().is_terminal() {
+                    self.print(
+                        "password (shown as you type; --password-file FILE reads it from a file): ",
+                    )?;
+                    self.output.flush().map_err(CliError::Print)?;
+                }
                 let mut line = String::new();
                 let read = self.input.read_line(&mut line).map(|_| line);
                 ("standard input".to_owned(), read)

@@ -14,14 +14,16 @@ pub(super) const LOG_ID: &[u8] = b"log";
 
 impl Spool {
     /// Opens `dir/spool.db`. This never fails for what lies on the disk: a damaged file is set aside
-    /// and what can be read of it is copied; where the disk does not serve, or another process has
-    /// the file, blocks are held in memory and the report says why.
+    /// and what can be read of it is copied; where the disk does not serve, blocks are held in memory and
+    /// the report says why.
     ///
     /// # Errors
-    /// Only where not even a table in memory can be made.
+    /// [`Error::Busy`] where another process has the file; else only where not even a table in memory can be made.
     pub fn open(dir: &Path, options: &SpoolOptions) -> Result<(Self, OpenReport), Error> {
         match Self::open_disk(dir, options, None) {
             Ok(opened) => Ok(opened),
+            // Two of one name would each sign and send blocks of their own: the second must not even begin.
+            Err(busy @ Error::Busy { .. }) => Err(busy),
             Err(e) => {
                 let why = file::told(&e);
                 let report = OpenReport { memory: Some(why.clone()), ..OpenReport::default() };

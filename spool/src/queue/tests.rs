@@ -288,20 +288,6 @@ fn disk_that_goes_bad_while_running_is_still_read_and_the_rest_goes_to_memory() 
 }
 
 #[test]
-fn spool_in_use_by_another_process_goes_to_memory_and_leaves_the_file_alone() {
-    let dir = TempDir::new().unwrap();
-    let (mut first, _) = open(dir.path());
-    first.begin_epoch(1).unwrap();
-    fill(&mut first, 1, 3, 100);
-    let (mut second, report) = open(dir.path());
-    assert!(report.memory.is_some_and(|why| why.contains("in use")));
-    second.begin_epoch(2).unwrap();
-    fill(&mut second, 2, 1, 10);
-    drop((first, second));
-    assert_eq!(open(dir.path()).0.stats().unwrap().blocks, 3);
-}
-
-#[test]
 fn list_is_shortened_by_filling_holes() {
     let dir = TempDir::new().unwrap();
     let (mut spool, _) = open(dir.path());
@@ -326,4 +312,14 @@ fn epochs_are_bounded() {
     let held = spool.list(usize::MAX).iter().filter(|e| !e.held.is_empty()).count();
     assert!(held <= EPOCHS_MAX, "{held}");
     assert!(spool.stats().unwrap().is_balanced() && !spool.losses().is_empty());
+}
+
+#[test]
+fn a_spool_that_another_process_has_is_refused_and_not_replaced() {
+    let dir = TempDir::new().unwrap();
+    let (first, _) = Spool::open(dir.path(), &SpoolOptions::default()).unwrap();
+    let second = Spool::open(dir.path(), &SpoolOptions::default());
+    assert!(matches!(second, Err(Error::Busy { .. })), "{second:?}");
+    drop(first);
+    assert!(Spool::open(dir.path(), &SpoolOptions::default()).is_ok());
 }
