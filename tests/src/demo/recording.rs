@@ -100,7 +100,15 @@ fn read(path: &Path, map: &Map) -> Result<Recording> {
         rows.extend(row);
     }
     ensure!(!rows.is_empty(), "{}: no row has a number in every mapped column", path.display());
-    Ok(Recording { model, columns, rows })
+    Ok(Recording { model: only(model, &columns), columns, rows })
+}
+
+/// The model with just the registers that the recording fills: a quantity that was never recorded must not read 0.
+fn only(model: &'static Model, columns: &[&str]) -> &'static Model {
+    let places = model.places.iter().filter(|place| columns.contains(&place.quantity)).copied();
+    let places: Vec<_> = places.collect();
+    // Once in a process, and needed until it ends.
+    Box::leak(Box::new(Model { places: Vec::leak(places), ..*model }))
 }
 
 fn quantity(model: &'static Model, name: &str) -> Result<&'static str> {
