@@ -37,7 +37,7 @@ mod watch;
 
 pub use check::check;
 pub use error::RunError;
-pub use open::{Paths, catalogue, gateway_snippet};
+pub use open::{Paths, begin, catalogue, gateway_snippet};
 
 use open::Opened;
 

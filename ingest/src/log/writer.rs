@@ -98,25 +98,22 @@ impl Writer {
     pub fn run(mut self, stop: &CancellationToken) -> Result<Box<dyn Store>, FollowError> {
         let mut pause = Pause::default();
         while !stop.is_cancelled() {
-            let batch = match self.follower.next(self.at, WAIT) {
-                Ok(batch) if batch.up_to == self.at => continue,
-                Ok(batch) => batch,
-                Err(error) if error.is_damage() => return Err(error),
-                Err(error) => {
-                    tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
-                    pause.wait(stop);
-                    continue;
-                }
-            };
-            match self.write(&batch) {
-                Ok(()) => {
+            match self.step(WAIT) {
+                Ok(false) => {}
+                Ok(true) => {
                     if pause.reset() {
                         self.told.stats.trouble.store(0, Ordering::Relaxed);
                         self.refuses(None);
                         tracing::info!("the store takes data again");
                     }
                 }
-                Err(WriteError::Log(error)) if error.is_damage() => return Err(error),
+                Err(WriteError::Log(error) | WriteError::Follow(error)) if error.is_damage() => {
+                    return Err(error);
+                }
+                Err(WriteError::Follow(error)) => {
+                    tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
+                    pause.wait(stop);
+                }
                 Err(error) => {
                     self.trouble(&error, &pause);
                     pause.wait(stop);
@@ -124,6 +121,19 @@ impl Writer {
             }
         }
         Ok(self.store)
+    }
+
+    /// Carries the next records into the store, waiting up to `wait` for the first; `true` where there were any.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the next step begins with the same records.
+    pub fn step(&mut self, wait: Duration) -> Result<bool, WriteError> {
+        let batch = self.follower.next(self.at, wait).map_err(WriteError::Follow)?;
+        if batch.up_to == self.at {
+            return Ok(false);
+        }
+        self.write(&batch)?;
+        Ok(true)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
@@ -208,9 +218,14 @@ fn warn_of_gap(follower: &Follower, at: u64) {
 
 /// Why a batch is not in the store yet.
 #[derive(Debug, thiserror::Error)]
-enum WriteError {
+pub enum WriteError {
+    /// The next records.
+    #[error("the store writer cannot read the log")]
+    Follow(#[source] FollowError),
+    /// Blocks that the next records release.
     #[error("released blocks cannot be read")]
     Log(#[source] FollowError),
+    /// The store's answer.
     #[error("the store did not take the batch")]
     Store(#[source] StoreError),
 }
@@ -218,7 +233,7 @@ enum WriteError {
 impl WriteError {
     fn class(&self) -> Class {
         match self {
-            Self::Log(_) => Class::Retry,
+            Self::Follow(_) | Self::Log(_) => Class::Retry,
             Self::Store(error) => error.class(),
         }
     }

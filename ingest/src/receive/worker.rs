@@ -223,15 +223,42 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) if !stopping => Group::default(),
                 Err(_) => return Ok(()),
             };
-            self.follow_registry();
-            self.commit(group)?;
-            self.keep_house()?;
-            if self.discarded > 0 {
-                // A gateway lets go of what this start has acked; only another start's id makes it send that again.
-                return Err(WorkerError::Discarded { records: self.discarded });
-            }
-            self.send_acks();
+            self.round(group)?;
         }
+    }
+
+    /// One round without waiting, for a simulator: what [`Worker::run`] does with what is in the inbox.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn take(&mut self, items: impl IntoIterator<Item = ToWorker>) -> Result<(), WorkerError> {
+        let mut group = Group::default();
+        items.into_iter().for_each(|item| group.add(item));
+        self.round(group)
+    }
+
+    /// The receive rules with what they remember, for whoever checks them.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// The durable log, for whoever checks it.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.works.log
+    }
+
+    fn round(&mut self, group: Group) -> Result<(), WorkerError> {
+        self.follow_registry();
+        self.commit(group)?;
+        self.keep_house()?;
+        if self.discarded > 0 {
+            // A gateway lets go of what this start has acked; only another start's id makes it send that again.
+            return Err(WorkerError::Discarded { records: self.discarded });
+        }
+        self.send_acks();
+        Ok(())
     }
 
     fn follow_registry(&mut self) {

@@ -131,7 +131,7 @@ pub(super) fn open(
     let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
     let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
     let log = open_log(config, &paths, now)?;
-    let (log, receiver, shared) = begin(log, now)?;
+    let (log, receiver, shared) = begin(log, draw()?, now)?;
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
@@ -239,11 +239,22 @@ fn open_log(config: &Config, paths: &Paths, now: i64) -> Result<Log, RunError> {
     Ok(log)
 }
 
-/// Draws the log id of this start, restores the receiver, and logs the start.
-fn begin(mut log: Log, now: i64) -> Result<(Log, Receiver, Arc<Shared>), RunError> {
+/// Draws the log id of a start.
+fn draw() -> Result<u64, RunError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(RunError::Random)?;
-    let log_id = u64::from_le_bytes(bytes);
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Restores the receiver from the log and logs this start, whose id was drawn for it.
+///
+/// # Errors
+/// [`RunError`] where the log cannot be read or written.
+pub fn begin(
+    mut log: Log,
+    log_id: u64,
+    now: i64,
+) -> Result<(Log, Receiver, Arc<Shared>), RunError> {
     let mut lineage = log
         .get(LINEAGE_KEY)
         .map_err(RunError::Log)?
