@@ -249,6 +249,11 @@ impl Worker {
         &self.works.log
     }
 
+    /// Keeps so many bytes free on the log's disk from now on: beyond what is free it is a full disk.
+    pub fn keep_free(&mut self, bytes: u64) {
+        self.works.log.keep_free(bytes);
+    }
+
     fn round(&mut self, group: Group) -> Result<(), WorkerError> {
         self.follow_registry();
         self.commit(group)?;
