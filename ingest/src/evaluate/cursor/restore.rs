@@ -114,7 +114,14 @@ impl<E: Engines> Cursor<E> {
         let lineage = &self.log.shared().lineage;
         let is_shared = |at: Position| resolve(lineage, at) == at.position;
         let mut shared = found.into_iter().filter(|snapshot| is_shared(snapshot.at));
-        let Some(snapshot) = shared.next() else { return Ok(Kept::Foreign) };
+        let Some(snapshot) = shared.next() else {
+            if name != CENTRE && self.log.reader().is_whole().map_err(log)? {
+                // It is judged again from its first record: nothing that was judged on another log stays beside that.
+                let (gateway, to) = (name.to_owned(), before_the_first());
+                self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
+            }
+            return Ok(Kept::Foreign);
+        };
         let second = shared.next();
         if newest != snapshot.at && name != CENTRE {
             let (gateway, to) = (name.to_owned(), snapshot.clone());
@@ -245,6 +252,12 @@ impl<E: Engines> Cursor<E> {
         let said = Said { gateway: evaluator.to_owned(), output: Output::Duty(event) };
         self.pending.entry(evaluator.to_owned()).or_default().take(said);
     }
+}
+
+/// Where every journal begins.
+fn before_the_first() -> Snapshot {
+    let at = Position { log_id: 0, position: 0 };
+    Snapshot { at, engine_version: 0, fact_revision: 0, verdict_seq: 0, bytes: Vec::new() }
 }
 
 fn resolve(lineage: &Lineage, at: Position) -> u64 {

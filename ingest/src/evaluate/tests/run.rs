@@ -275,6 +275,31 @@ fn a_restored_log_takes_the_journal_back_to_what_both_share() {
     );
 }
 
+// Goal: a backup older than every snapshot that is kept is judged from its beginning, and its journal holds nothing of the
+// lost log. Method: the copy is taken before the first step, then come more snapshots than are kept.
+#[test]
+fn a_log_older_than_every_snapshot_has_a_journal_of_its_own() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    bench.back_up();
+    for second in 1..200 {
+        bench.block(7, second, lel(second), second);
+        if second % 40 == 0 {
+            bench.set_clock(second);
+            run(&mut bench.cursor());
+        }
+    }
+    assert!(!bench.verdict_lines().is_empty());
+    bench.restore();
+    for second in 1..100 {
+        bench.block(7, second, 3.0, 200 + second);
+    }
+    bench.set_clock(300);
+    run(&mut bench.cursor());
+    assert_eq!(bench.verdict_lines(), bench.replayed());
+}
+
 // Goal: what was decided while the state database failed is not lost. Method: a database that another writer holds.
 #[test]
 fn what_is_decided_while_the_database_fails_is_applied_later() {
