@@ -4,10 +4,10 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-# Rounds of `make faults`.
+# Rounds of `make faults`, seeds of `make sim`.
 N ?= 5
 
-.PHONY: help demo test check bench faults console servers
+.PHONY: help demo test check bench faults sim mutants console servers
 
 CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
 
@@ -43,6 +43,13 @@ faults: servers ## kill each part N times under load, cut the link; one round of
 	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
 	cargo build -p gateway -p ingest && \
 	DAVY_FAULT_ROUNDS=$(N) cargo test -p tests --test faults -- --nocapture
+
+sim: ## simulate N seeds with all faults (default 5: give N=100000); SEED=n plays one again, FAULTS=a,b only these
+	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(N)) --from $(or $(SEED),0) \
+		$(if $(FAULTS),--faults $(FAULTS))
+
+mutants: ## put known faults into the code, one at a time: the simulation must catch each
+	tests/sim/mutants.sh
 
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 
