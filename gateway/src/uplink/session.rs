@@ -69,6 +69,8 @@ struct Session<'a> {
     state_due: u64,
     confirmed_at: u64,
     retry_at: Option<u64>,
+    /// Counter of the first message of this connection.
+    first_counter: u64,
 }
 
 /// Connects, carries, and returns `Ok` only at an orderly stop.
@@ -112,6 +114,7 @@ async fn connect(uplink: &mut Uplink) -> Result<Session<'_>, Lost> {
     while up.event().await? != Event::Up {}
     let now = uplink.now();
     let current = uplink.seams.shown.borrow().manifest;
+    let first_counter = uplink.gate.next();
     Ok(Session {
         uplink,
         up,
@@ -124,6 +127,7 @@ async fn connect(uplink: &mut Uplink) -> Result<Session<'_>, Lost> {
         state_due: now,
         confirmed_at: now,
         retry_at: None,
+        first_counter,
     })
 }
 
@@ -309,7 +313,8 @@ impl Session<'_> {
 
     fn send_state(&mut self, online: bool) -> Result<(), Lost> {
         let stamp = self.uplink.stamp();
-        let state = state::message(&self.uplink.seams, stamp, online);
+        let mut state = state::message(&self.uplink.seams, stamp, online);
+        state.first_counter = self.first_counter;
         let payload = self.uplink.seal(Kind::State, &state.encode());
         if self.window.is_idle() {
             self.confirmed_at = self.uplink.now();
