@@ -245,3 +245,6 @@ impl Pause {
         crate::shutdown::wait(stop, pause);
     }
 }
+
+#[cfg(test)]
+mod tests;
