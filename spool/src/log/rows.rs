@@ -136,6 +136,12 @@ pub(super) fn sha(
     found.map(|b| b.try_into().map_err(|_| broken("digest"))).transpose()
 }
 
+/// Whether a record lies at a position.
+pub(super) fn is_there(conn: &Connection, position: u64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM record WHERE position = ?1")?
+        .exists([position.cast_signed()])
+}
+
 /// Receive time of a block's record.
 pub(super) fn received_at(
     conn: &Connection,

@@ -211,7 +211,9 @@ fn blocks_of_a_replaced_gateway_are_stored() {
 #[test]
 fn the_store_goes_back_to_what_both_logs_share() {
     let mut rig = Rig::new();
-    (1..=6).for_each(|seq| drop(rig.block(seq, synced(1_000), Decided::default())));
+    for seq in 1..=6 {
+        rig.block(seq, synced(1_000), Decided::default());
+    }
     rig.lineage.start(100, 1);
     rig.lineage.start(200, 4);
     let at = |log_id, position| Some(Position { log_id, position });

@@ -308,7 +308,9 @@ fn a_crowded_log_is_told() {
         meta: &[],
         bytes: &[0; 4_000],
     };
-    (0..200).for_each(|_| drop(txn.append(&filler)));
+    for _ in 0..200 {
+        txn.append(&filler);
+    }
     txn.commit().unwrap();
     let (used, _) = rig.worker.works.log.size().unwrap();
     rig.worker.works.log.bound(used * 100 / 85);
