@@ -1,7 +1,6 @@
 //! The centre's disk is lost and its log comes from a backup: every block that the gateway still holds is in log and store
 //! again, nothing is doubled, nobody is told twice, and the verdict journal is the one of the log. And a broker that drops
 //! what it took is named.
-#![expect(clippy::print_stdout, reason = "the test prints its counts")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

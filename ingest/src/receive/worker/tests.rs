@@ -282,7 +282,9 @@ fn the_log_evicts_only_what_nobody_needs() {
     let progress = Arc::clone(&rig.worker.works.progress);
     let (held, waiting, head) = (rig.position_of(2), rig.position_of(4), rig.position_of(6));
     progress.keep(vec![waiting]);
-    (progress.stored(head), progress.evaluated(head), progress.snapshot(head));
+    progress.stored(head);
+    progress.evaluated(head);
+    progress.snapshot(head);
     rig.pass(6_000);
     rig.worker.keep_house().unwrap();
     let left: Vec<u64> = rig.positions().into_iter().filter(|p| *p <= head).collect();
