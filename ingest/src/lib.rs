@@ -6,6 +6,7 @@ pub mod account;
 pub mod ack;
 pub mod alarms;
 pub mod api;
+pub mod backup;
 pub mod chain;
 pub mod cli;
 pub mod clock;

@@ -1,11 +1,12 @@
 //! `davy-ingest`: arguments, tracing, exit codes. Everything else is in the library.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use ingest::backup::{self, Wishes};
 use ingest::cli::{self, Desk, JournalOrder, Order};
 use ingest::clock::{Clock as _, SystemClock};
 use ingest::config::Config;
@@ -19,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 ///
 /// First time: copy ingest.example.toml to ingest.toml, `davy-ingest check`, `davy-ingest seed registry.toml`,
 /// `davy-ingest gateway add NAME --site SITE` (prints what the gateway's configuration needs), `davy-ingest run`.
-/// All commands but `run` may be used beside a running service, except `journal replay`.
+/// All commands may be used beside a running service, except `journal replay` and `restore`.
 #[derive(Debug, Parser)]
 #[command(name = "davy-ingest", version)]
 struct Arguments {
@@ -36,6 +37,22 @@ enum Command {
     Run,
     /// Check the configuration and everything it names; prints every problem at once
     Check,
+    /// Back the log, the state database and the quarantine up into a new folder, beside the running service
+    Backup {
+        /// The folder; it must not exist
+        folder: PathBuf,
+    },
+    /// Put a backup back; stop the service first
+    Restore {
+        /// The backup's folder
+        folder: PathBuf,
+        /// Set the log that is there aside
+        #[arg(long)]
+        replace: bool,
+        /// Set the state database that is there aside and put the backup's in its place: what people did since is not in it
+        #[arg(long)]
+        with_state: bool,
+    },
     /// The verdict journal: as it was written, or made anew from the log (stop the service first)
     #[command(subcommand)]
     Journal(JournalOrder),
@@ -62,6 +79,10 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run => run::until_signal(config, Arc::new(SystemClock)),
         Command::Check => run::check(&config, &mut std::io::stdout().lock()),
+        Command::Backup { folder } => back_up(&folder, &config),
+        Command::Restore { folder, replace, with_state } => {
+            restore(&folder, Wishes { replace, with_state }, &config)
+        }
         Command::Journal(order) => journal(order, &config),
         Command::Order(order) => carry_out(order, &config),
     };
@@ -90,11 +111,53 @@ fn carry_out(order: Order, config: &Config) -> Result<(), RunError> {
     })
 }
 
+/// Makes a backup and says where it lies.
+fn back_up(folder: &Path, config: &Config) -> Result<(), RunError> {
+    let runtime = run::runtime()?;
+    let paths = run::Paths::of(config)?;
+    let mut out = std::io::stdout();
+    let taken = backup::take(&paths, folder, SystemClock.now_ms(), &mut out);
+    let manifest = runtime.block_on(taken).map_err(RunError::Backup)?;
+    let log = manifest.log;
+    let bytes: u64 = manifest.files.iter().map(|part| part.bytes).sum();
+    let mut text = format!(
+        "backup in {}: log from {} to {} ({} records), {} evaluator(s), {} MiB\n",
+        folder.display(),
+        log.first,
+        log.last,
+        log.records,
+        manifest.evaluators.len(),
+        bytes >> 20
+    );
+    if log.damaged > 0 {
+        text.push_str(&format!(
+            "{} record(s) of the log are damaged and were so before; the service takes them out and asks for them again\n",
+            log.damaged
+        ));
+    }
+    out.write_all(text.as_bytes()).map_err(RunError::Print)
+}
+
+/// Puts a backup back.
+fn restore(folder: &Path, wishes: Wishes, config: &Config) -> Result<(), RunError> {
+    let runtime = run::runtime()?;
+    let paths = run::Paths::of(config)?;
+    let _lock = run::Lock::take(&paths.root)?;
+    let mut out = std::io::stdout();
+    let restored = backup::restore(&paths, folder, wishes, SystemClock.now_ms(), &mut out);
+    runtime.block_on(restored).map_err(RunError::Backup)
+}
+
 /// Prints a verdict journal.
 fn journal(order: JournalOrder, config: &Config) -> Result<(), RunError> {
     let runtime = run::runtime()?;
     runtime.block_on(async {
         let paths = run::Paths::of(config)?;
+        // Replay opens the log as its owner does.
+        let _lock = match order {
+            JournalOrder::Print => None,
+            JournalOrder::Replay { .. } => Some(run::Lock::take(&paths.root)?),
+        };
         let state = State::open(&paths.state).await.map_err(RunError::State)?;
         let mut output = std::io::stdout();
         let told = cli::journal::run(order, &state, &paths.log, run::catalogue()?, &mut output);

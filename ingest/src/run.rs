@@ -30,6 +30,7 @@ mod check;
 mod desk;
 mod error;
 mod facts;
+mod lock;
 mod open;
 mod page;
 mod store;
@@ -37,6 +38,7 @@ mod watch;
 
 pub use check::check;
 pub use error::RunError;
+pub use lock::Lock;
 pub use open::{Paths, begin, catalogue, gateway_snippet};
 
 use open::Opened;
@@ -95,6 +97,8 @@ pub struct Service {
     store: Thread,
     evaluator: Thread,
     shared: Arc<crate::log::Shared>,
+    /// The state folder is ours until all threads have ended.
+    _lock: Lock,
     /// Where the API listens.
     pub listen: std::net::SocketAddr,
 }
@@ -117,7 +121,7 @@ impl Service {
         let (outbox_tx, outbox) = mpsc::channel::<Outgoing>(OUTBOX_MAX);
         let sessions = Arc::new(Sessions::default());
         let opened = open::open(runtime, &config, clock, (Arc::clone(&sessions), outbox_tx))?;
-        let Opened { works, receiver, store, followers, api, parts } = opened;
+        let Opened { lock, works, receiver, store, followers, api, parts } = opened;
         let (intake, cursors, broken) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let network = Shutdown::default();
@@ -190,6 +194,7 @@ impl Service {
             store,
             evaluator,
             shared,
+            _lock: lock,
             listen,
         })
     }

@@ -25,7 +25,7 @@ pub mod progress;
 pub(crate) mod tests;
 
 pub use crate::store::Position;
-pub use progress::Snapshot;
+pub use progress::{Mark, Snapshot};
 
 /// Readers beside the one writer.
 const READERS_MAX: u32 = 4;

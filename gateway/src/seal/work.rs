@@ -29,6 +29,8 @@ const LIVE_BLOCKS_MAX: usize = 1_024;
 const RESCUE_PERCENT: u64 = 85;
 /// How often acks and the account are written and shown, ms.
 const FLUSH_MS: u64 = 1_000;
+/// How often a disk that was given up is tried again, ms.
+const RETURN_MS: u64 = 10_000;
 /// Jobs taken before what they sealed is stored.
 const JOBS_AT_ONCE: usize = 32;
 
@@ -132,6 +134,8 @@ pub struct Work {
     sealed: Vec<Sealed>,
     unread: Unread,
     flushed_mono: u64,
+    /// When a disk that was given up was last tried.
+    tried_mono: u64,
     problem: Option<String>,
     written_before: u64,
     synced: bool,
@@ -176,6 +180,7 @@ impl Work {
             sealed: Vec::new(),
             unread: Unread::default(),
             flushed_mono: 0,
+            tried_mono: 0,
             problem: None,
             written_before,
             synced,
@@ -241,6 +246,7 @@ impl Work {
                     self.flushed_mono = now;
                     self.synced = self.clock.is_synced();
                     self.flush();
+                    self.go_back_to_disk(now);
                     self.show();
                 }
             }
@@ -366,7 +372,7 @@ impl Work {
         }
     }
 
-    /// A disk that takes nothing more is given up for this run: seqs must go on without a hole.
+    /// A disk that takes nothing more is given up until it does again: seqs must go on without a hole.
     fn go_to_memory(&mut self, e: &spool::Error) {
         if self.spool.memory().is_none() {
             let why = chain(e);
@@ -374,6 +380,22 @@ impl Work {
             if let Err(e) = self.spool.fall_back(&why) {
                 error!(error = %chain(&e), "no spool in memory either");
             }
+        }
+    }
+
+    /// Tries once in a while whether a disk that was given up takes blocks again.
+    fn go_back_to_disk(&mut self, now: u64) {
+        if self.spool.memory().is_none() || now.saturating_sub(self.tried_mono) < RETURN_MS {
+            return;
+        }
+        self.tried_mono = now;
+        match self.spool.go_back() {
+            Ok(true) => {
+                self.problem = None;
+                info!("the disk takes blocks again, what was held in memory is on it");
+            }
+            Ok(false) => {}
+            Err(e) => self.trouble(&e),
         }
     }
 

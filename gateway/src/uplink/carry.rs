@@ -73,6 +73,8 @@ pub struct Carry {
     state_due: u64,
     confirmed_at: u64,
     retry_at: Option<u64>,
+    /// Counter of the first message of this connection.
+    first_counter: u64,
     out: VecDeque<Publish>,
 }
 
@@ -81,6 +83,7 @@ impl Carry {
     #[must_use]
     pub fn new(uplink: &Uplink) -> Self {
         let now = uplink.now();
+        let first_counter = uplink.gate.next();
         let current = uplink.seams.shown.borrow().manifest;
         Self {
             window: Window::new(WINDOW, WINDOW_BYTES),
@@ -91,6 +94,7 @@ impl Carry {
             state_due: now,
             confirmed_at: now,
             retry_at: None,
+            first_counter,
             out: VecDeque::new(),
         }
     }
@@ -287,7 +291,8 @@ impl Carry {
     /// Publishes what the gateway says of itself; the caller looks first whether there is room.
     pub fn send_state(&mut self, uplink: &mut Uplink, online: bool) {
         let stamp = uplink.stamp();
-        let state = state::message(&uplink.seams, stamp, online);
+        let mut state = state::message(&uplink.seams, stamp, online);
+        state.first_counter = self.first_counter;
         let payload = uplink.seal(Kind::State, &state.encode());
         if self.window.is_idle() {
             self.confirmed_at = uplink.now();

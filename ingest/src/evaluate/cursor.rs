@@ -17,12 +17,13 @@ use super::board::{Board, GatewayBoard};
 use super::centre::{Centre, Said};
 use super::engines::Engines;
 use super::snapshot::CENTRE;
-use crate::alarms::{AlarmChange, EvaluationBatch};
+use crate::alarms::{ActiveAlarm, AlarmChange, EvaluationBatch};
 use crate::chain_of;
 use crate::clock::Clock;
 use crate::log::{Batch, FollowError, Follower, Progress};
 use crate::state::{Position, Snapshot, State, StateError};
 
+mod orphans;
 mod restore;
 
 /// Time between two snapshots of a gateway's evaluator, ms.
@@ -99,6 +100,8 @@ pub struct Cursor<E: Engines> {
     taken: BTreeMap<String, Taken>,
     unapplied: Vec<EvaluationBatch>,
     shown_at: i64,
+    /// Alarms that are active on the desk and that no evaluator holds.
+    orphans: Vec<ActiveAlarm>,
 }
 
 impl<E: Engines> fmt::Debug for Cursor<E> {
@@ -154,8 +157,10 @@ impl<E: Engines> Cursor<E> {
             taken: BTreeMap::new(),
             unapplied: Vec::new(),
             shown_at: i64::MIN,
+            orphans: Vec::new(),
         };
         cursor.restore()?;
+        cursor.find_orphans()?;
         Ok(cursor)
     }
 
@@ -199,6 +204,7 @@ impl<E: Engines> Cursor<E> {
         let batch = self.log.next(self.position, wait).map_err(CursorError::Log)?;
         let is_more = batch.up_to > self.position;
         self.take(batch);
+        self.keep_orphans();
         self.collect();
         self.apply()?;
         self.progress.judged(self.position);

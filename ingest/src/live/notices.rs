@@ -89,11 +89,38 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "manifest_site" => (Warning, "网关清单中的企业与注册信息不一致"),
         "hole_given_up" => (Warning, "缺失数据之后等待的数据过多, 缺失部分按丢失处理"),
         "block_unreadable" => (Warning, "中心日志中一个数据块在判定前丢失"),
-        "clock_distrusted" => (Warning, "多数网关认为中心时钟偏慢，请检查本机对时"),
+        "clock_distrusted" => {
+            (AlarmsStopped, "多数网关认为中心时钟偏慢，报警时间不可信，请立即检查本机对时")
+        }
+        "clock_differs" => {
+            (Warning, "网关自身时钟与中心相差 60 秒以上，请检查两端对时，先查本机 NTP")
+        }
+        "two_gateways" => (
+            Warning,
+            "两台网关在用同一名称同时发送数据，可能是磁盘被克隆，请停用其中一台并重新发放密钥",
+        ),
+        "broker_drops" => (
+            Warning,
+            "消息代理丢弃了已接收的消息，网关会补发，数据不丢，请按说明书调整消息代理（mosquitto 设 max_queued_messages 0）",
+        ),
+        "muted" => (
+            AlarmsStopped,
+            "该网关的数据序列已被同名的另一台（或恢复的磁盘）接续，其数据入库但不参与报警判定，请停用另一台并重启该网关",
+        ),
+        "replaced_sends" => (
+            Warning,
+            "该网关已被替换却仍在发送，其数据入库但不参与报警判定，请停用，或改正替换关系",
+        ),
+        "log_small" => (
+            Warning,
+            "中心日志容量相对接入量偏小，预留空间不足两个快照周期，请调大 [log] bytes_max",
+        ),
         "clock_ahead" => (Warning, "网关时钟快于中心 60 秒以上，超前的数据已隔离，请给网关校时"),
         "clock_behind" => (Warning, "网关时钟慢于中心 60 秒以上，其报警可能不响铃，请给网关校时"),
         "clock_doubted" => (Warning, "网关与中心的时钟不一致，无法判断谁对，请检查两端对时"),
-        "clock_runs_ahead" => (Warning, "中心时钟可能快于多数网关，报警可能不响铃，请检查本机对时"),
+        "clock_runs_ahead" => {
+            (AlarmsStopped, "中心时钟快于多数网关 15 分钟以上，报警不响铃，请立即检查本机对时")
+        }
         "quarantine_full" => (Warning, "该网关的隔离区已满，不再确认需隔离的数据，请处理隔离区"),
         "released_lost" => (Warning, "补定时间的数据块已不在中心日志中，未能入库"),
         "fact_dropped" => (Warning, "待生效的登记事项过多，最晚生效的一项未采用"),

@@ -260,3 +260,6 @@ impl Pause {
         crate::shutdown::wait(stop, pause);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wire::frame::{self, Kind};
 use wire::topic::{Topic, TopicKind};
 
+use super::admit::Intake;
 use super::directory::KeyRing;
 use super::{Directory, Effects, Inbound, Outcome, Receiver, Room};
 use crate::ack;
@@ -142,6 +143,9 @@ pub struct Worker {
     /// Wall time minus monotonic time at the last look, ms.
     offset: i64,
     crowded: bool,
+    /// Two busy snapshot intervals would not fit into the log's reserve.
+    too_small: bool,
+    intake: Intake,
     /// Damaged records taken out of the log.
     discarded: usize,
 }
@@ -203,6 +207,8 @@ impl Worker {
             housed_at: 0,
             offset,
             crowded: false,
+            too_small: false,
+            intake: Intake::default(),
             discarded: 0,
         }
     }
@@ -322,8 +328,9 @@ impl Worker {
     ) -> Result<Vec<u64>, Failed> {
         let works = &mut self.works;
         let (used, bound) = works.log.size().map_err(Failed::Log)?;
-        let room = Room { used, bound, gateway_quota: works.gateway_quota };
-        self.crowded = room.is_crowded();
+        let two_intervals = self.intake.two_intervals();
+        let room = Room { used, bound, gateway_quota: works.gateway_quota, two_intervals };
+        (self.crowded, self.too_small) = (room.is_crowded(), room.is_too_small());
         works.metrics.log_bytes.set(gauge(used));
         works.metrics.log_bytes_max.set(gauge(bound));
         let mut txn = works.log.begin();
@@ -340,7 +347,13 @@ impl Worker {
                 }
                 TopicKind::State => {
                     match self.receiver.receive_state(&mut txn, &self.ring, inbound) {
-                        Ok(Some(state)) => works.live.state(&state, now, message.retained),
+                        Ok(Some(state)) => {
+                            // What the broker kept says nothing of now, and its counter is an old one.
+                            if !message.retained {
+                                self.receiver.heard_state(&state, now);
+                            }
+                            works.live.state(&state, now, message.retained);
+                        }
                         Ok(None) => {}
                         Err(code) => works.metrics.dropped(code),
                     }
@@ -355,7 +368,9 @@ impl Worker {
         if tick {
             self.receiver.log_centre(&mut txn, CentreRecord::Tick, now);
         }
+        let bytes = txn.bytes();
         finish(&mut self.receiver, &works.quarantine, txn)?;
+        self.intake.add(bytes, works.clock.mono_ms());
         Ok(logged)
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::backup::BackupError;
 use crate::cli::CliError;
 use crate::evaluate::CursorError;
 use crate::quarantine::QuarantineError;
@@ -23,6 +24,21 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process works with the state folder.
+    #[error("{} is in use by another davy-ingest; stop it first", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A restore did not come to its end.
+    #[error("a restore was interrupted; repeat it: davy-ingest restore {backup}")]
+    Unfinished {
+        /// The backup's folder, as it was typed.
+        backup: String,
+    },
+    /// A backup was not made or not put back.
+    #[error(transparent)]
+    Backup(BackupError),
     /// The durable log.
     #[error("the durable log cannot be used")]
     Log(#[source] spool::Error),
@@ -116,6 +132,15 @@ impl RunError {
                 | Self::Secret { .. }
                 | Self::Check { .. }
                 | Self::Order(_)
+                | Self::InUse { .. }
+                | Self::Unfinished { .. }
+                | Self::Backup(
+                    BackupError::Exists { .. }
+                        | BackupError::InTheWay { .. }
+                        | BackupError::OtherState
+                        | BackupError::NoBackup { .. }
+                        | BackupError::Nothing { .. }
+                )
                 | Self::Listen { .. }
         )
     }

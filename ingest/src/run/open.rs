@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use wire::GatewayName;
 
-use super::RunError;
 use super::desk::Desk;
+use super::{Lock, RunError};
 use crate::api::{ApiConfig, Hub, Parts as ApiParts, SetupToken};
+use crate::backup::UNFINISHED;
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
 use crate::evaluate::Board;
@@ -32,6 +33,8 @@ use crate::registry::seed::Seed;
 use crate::state::State;
 use crate::store::Store;
 
+/// What the records of starts may use beyond the log's bound: thousands of starts on a full log.
+const START_BYTES: u64 = 1 << 20;
 /// Where the lineage of starts lies in the log.
 const LINEAGE_KEY: &[u8] = b"lineage";
 
@@ -108,6 +111,7 @@ pub(super) struct Parts {
 
 /// Everything open, nothing running.
 pub(super) struct Opened {
+    pub(super) lock: Lock,
     pub(super) works: Works,
     pub(super) receiver: Receiver,
     pub(super) store: Box<dyn Store>,
@@ -125,13 +129,18 @@ pub(super) fn open(
 ) -> Result<Opened, RunError> {
     let now = clock.now_ms();
     let paths = Paths::of(config)?;
+    let lock = Lock::take(&paths.root)?;
+    if let Ok(backup) = std::fs::read_to_string(paths.root.join(UNFINISHED)) {
+        return Err(RunError::Unfinished { backup });
+    }
     let state = runtime.block_on(open_state(config, &paths, now))?;
     let registry = runtime.block_on(state.load_registry()).map_err(RunError::State)?;
     let registrar = Arc::new(Registrar::new(registry));
     let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
     let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
-    let log = open_log(config, &paths, now)?;
-    let (log, receiver, shared) = begin(log, draw()?, now)?;
+    let log = open_log(config.log.bytes_max, &paths.log, now)?;
+    let (mut log, receiver, shared) = begin(log, draw()?, now)?;
+    log.bound(config.log.bytes_max);
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
@@ -184,7 +193,7 @@ pub(super) fn open(
             ..ApiConfig::default()
         },
     };
-    Ok(Opened { works, receiver, store, followers, api, parts })
+    Ok(Opened { lock, works, receiver, store, followers, api, parts })
 }
 
 fn word_of(store: &StoreConfig) -> &'static str {
@@ -226,12 +235,12 @@ async fn setup(state: &State, out: &mut (impl Write + Send)) -> Result<SetupToke
     Ok(setup)
 }
 
-fn open_log(config: &Config, paths: &Paths, now: i64) -> Result<Log, RunError> {
-    // The start itself is a record, and a disk without the usual reserve is a state, not a failure: that record may go
-    // into the reserve.
-    let options =
-        LogOptions { bytes_max: config.log.bytes_max, now_ms: now, free_reserve_bytes: 0 };
-    let (log, report) = Log::open(&paths.log, &options).map_err(RunError::Log)?;
+fn open_log(bytes_max: u64, folder: &Path, now: i64) -> Result<Log, RunError> {
+    // The start itself is a record, and a disk without the usual reserve or a log without room is a state, not a failure:
+    // that record may go beyond both.
+    let bytes_max = bytes_max.saturating_add(START_BYTES);
+    let options = LogOptions { bytes_max, now_ms: now, free_reserve_bytes: 0 };
+    let (log, report) = Log::open(folder, &options).map_err(RunError::Log)?;
     if let Some((file, reason)) = &report.set_aside {
         tracing::error!(file = %file.display(), reason, salvaged = report.salvaged_records, lost_blocks = report.lost_blocks,
             lost_sets = report.lost_sets, "the durable log was damaged: what could be read was copied, gateways send the rest again if they still have it");
@@ -299,4 +308,41 @@ fn restore(log: &Log) -> Result<Vec<(GatewayName, GatewayState)>, RunError> {
         }
     }
     Ok(gateways)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a log without room is a state, not a failure: the centre starts on it, so that the store can take what fills it.
+    #[test]
+    fn a_start_on_a_full_log_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = 256 << 10;
+        let options = LogOptions { bytes_max: bound, free_reserve_bytes: 0, now_ms: 1 };
+        let (mut log, _) = Log::open(folder.path(), &options).unwrap();
+        let full = loop {
+            let mut txn = log.begin();
+            txn.append(&spool::NewRecord {
+                kind: crate::log::record::kind::TICK,
+                gateway: "",
+                epoch: 0,
+                seq: 0,
+                received_at: 1,
+                meta: &[],
+                bytes: &[0; 4_000],
+            });
+            match txn.commit() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, spool::Error::Full { .. }), "{full:?}");
+        drop(log);
+        for _ in 0..20 {
+            let log = open_log(bound, folder.path(), 2).unwrap();
+            let (log, _, shared) = begin(log, 2).unwrap();
+            assert_eq!(log.last_position(), shared.tail.head());
+        }
+    }
 }

@@ -81,7 +81,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct LogReader {
     pub(super) conn: Connection,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl LogReader {

@@ -180,7 +180,7 @@ impl<E: Engines> Cursor<E> {
         let now = self.clock.now_ms();
         let left = self.centre.rebuild_own(at, known.clone(), silent, now);
         for alarm in left {
-            self.close(CENTRE, alarm);
+            self.close(CENTRE, alarm, no_longer());
         }
         Ok(known)
     }
@@ -223,7 +223,7 @@ impl<E: Engines> Cursor<E> {
             let is_own =
                 self.ask(|state| async move { state.is_judged_on(&gateway, &asked).await })?;
             if is_own {
-                self.close(name, alarm);
+                self.close(name, alarm, no_longer());
             }
         }
         Ok(())
@@ -237,14 +237,11 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Ends an alarm that nothing judges any more, where everybody sees why.
-    fn close(&mut self, evaluator: &str, alarm: Transition) {
+    pub(super) fn close(&mut self, evaluator: &str, alarm: Transition, why: Text) {
         let now = self.clock.now_ms();
         let mut evidence = alarm.evidence;
         evidence.kind = TransitionKind::Clear;
-        evidence.note = Some(Text::new(
-            "规则更新后不再适用于此处, 报警关闭",
-            "the rules changed and this one no longer applies here",
-        ));
+        evidence.note = Some(why);
         let t = now.max(alarm.t);
         let transition = Transition { kind: TransitionKind::Clear, t, evidence, ..alarm };
         let page = Page::Silent(Reason::Eased);
@@ -258,6 +255,13 @@ impl<E: Engines> Cursor<E> {
 fn before_the_first() -> Snapshot {
     let at = Position { log_id: 0, position: 0 };
     Snapshot { at, engine_version: 0, fact_revision: 0, verdict_seq: 0, bytes: Vec::new() }
+}
+
+fn no_longer() -> Text {
+    Text::new(
+        "规则更新后不再适用于此处, 报警关闭",
+        "the rules changed and this one no longer applies here",
+    )
 }
 
 fn resolve(lineage: &Lineage, at: Position) -> u64 {

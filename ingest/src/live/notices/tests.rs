@@ -27,6 +27,12 @@ fn every_notice_is_said_in_both_languages() {
         "quarantine_full",
         "released_lost",
         "fact_dropped",
+        "clock_differs",
+        "two_gateways",
+        "muted",
+        "replaced_sends",
+        "broker_drops",
+        "log_small",
     ] {
         let mut notices = Notices::default();
         notices.put(code, "", "in English", 1);
