@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use ingest::cli::{self, Desk, JournalOrder, Order};
+use ingest::cli::{self, Desk, JournalOrder, Order, QuarantineOrder};
 use ingest::clock::{Clock as _, SystemClock};
 use ingest::config::Config;
+use ingest::quarantine::{self, Quarantine};
 use ingest::run::{self, RunError};
 use ingest::state::State;
+use spool::LogReader;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -39,6 +41,9 @@ enum Command {
     /// The verdict journal: as it was written, or made anew from the log (stop the service first)
     #[command(subcommand)]
     Journal(JournalOrder),
+    /// What was set aside: list, show, replay, discard, export
+    #[command(subcommand)]
+    Quarantine(QuarantineOrder),
     #[command(flatten)]
     Order(Order),
 }
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Command::Run => run::until_signal(config, Arc::new(SystemClock)),
         Command::Check => run::check(&config, &mut std::io::stdout().lock()),
         Command::Journal(order) => journal(order, &config),
+        Command::Quarantine(order) => quarantine(order, &config),
         Command::Order(order) => carry_out(order, &config),
     };
     match done {
@@ -98,6 +104,23 @@ fn journal(order: JournalOrder, config: &Config) -> Result<(), RunError> {
         let state = State::open(&paths.state).await.map_err(RunError::State)?;
         let mut output = std::io::stdout();
         let told = cli::journal::run(order, &state, &paths.log, run::catalogue()?, &mut output);
+        told.await.map_err(RunError::Order)
+    })
+}
+
+/// Looks through the quarantine, beside the service.
+fn quarantine(order: QuarantineOrder, config: &Config) -> Result<(), RunError> {
+    let runtime = run::runtime()?;
+    runtime.block_on(async {
+        let paths = run::Paths::of(config)?;
+        let state = State::open(&paths.state).await.map_err(RunError::State)?;
+        let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
+        let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
+        // A service that never ran has no log yet.
+        let log = paths.log.join("log.db").exists().then(|| LogReader::beside(&paths.log));
+        let desk = quarantine::Desk::new(quarantine, log.transpose().map_err(RunError::Log)?);
+        let (now, mut output) = (SystemClock.now_ms(), std::io::stdout());
+        let told = cli::quarantine::run(order, &desk, &state, now, &mut output);
         told.await.map_err(RunError::Order)
     })
 }

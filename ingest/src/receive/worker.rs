@@ -33,6 +33,7 @@ use crate::quarantine::Quarantine;
 use crate::registry::Registrar;
 
 mod house;
+mod replay;
 
 #[cfg(test)]
 mod tests;
@@ -144,6 +145,8 @@ pub struct Worker {
     crowded: bool,
     /// Damaged records taken out of the log.
     discarded: usize,
+    /// The quarantine says of replays what the log says.
+    reconciled: bool,
 }
 
 /// Why the receiver ends before it is told to.
@@ -204,6 +207,7 @@ impl Worker {
             offset,
             crowded: false,
             discarded: 0,
+            reconciled: false,
         }
     }
 
@@ -225,6 +229,7 @@ impl Worker {
             };
             self.follow_registry();
             self.commit(group)?;
+            self.replay()?;
             self.keep_house()?;
             if self.discarded > 0 {
                 // A gateway lets go of what this start has acked; only another start's id makes it send that again.
