@@ -12,7 +12,7 @@ use tests::meters;
 use tests::replay::Recording;
 
 /// Rows that the meter plays: 200 ms each.
-const ROWS: u16 = 60;
+const ROWS: u16 = 200;
 
 fn house() -> Played {
     let row =
