@@ -125,6 +125,12 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
       world.registered.push(form);
       return answer(response, 200, { name: form.name, key: '0'.repeat(64), snippet: `[gateway]\nname = "${form.name}"\nkey = "${'0'.repeat(64)}"\n` });
     }
+    const aside = /^(GET|POST) \/quarantine(?:\/(\d+|replay|discard))?$/.exec(route);
+    if (aside !== null) {
+      const form = aside[1] === 'POST' ? await bodyOf(request) : null;
+      const [status, body] = world.quarantine.answer(aside[2], form, user, url.searchParams, world.now());
+      return status === 200 || status === 202 ? answer(response, status, body) : refuse(response, status, body);
+    }
     const one = /^(GET|POST) \/alarms\/([^/]+)(\/why|\/ack|\/reset)?$/.exec(route);
     if (one === null) return refuse(response, 404, 'not_found');
     const [, method, rawId, part] = one;

@@ -1,5 +1,6 @@
 // The invented world behind the mock API: values that move, alarms with versions, people who sign. No network here.
 import { PLANTS, RULES } from './plant.mjs';
+import { Quarantine } from './quarantine.mjs';
 
 const MINUTE = 60_000;
 export const PERIOD_MS = 2000;
@@ -36,6 +37,7 @@ export class World {
     this.users = new Map([['duty', { name: 'duty', display: '值班甲', role: 'duty', password: 'duty-password' }],
       ['second', { name: 'second', display: '王工', role: 'duty', password: 'duty-password' }],
       ['admin', { name: 'admin', display: '管理员', role: 'administrator', password: 'admin-password' }],
+      ['officer', { name: 'officer', display: '赵科长', role: 'officer', password: 'officer-password' }],
       ['grid', { name: 'grid', display: '供电局', role: 'grid', password: 'grid-password' }],
       ['audit', { name: 'audit', display: '审计员', role: 'auditor', password: 'audit-password' }]]);
     this.setupToken = 'MOCK-SETUP-TOKEN';
@@ -45,6 +47,7 @@ export class World {
     this.registered = [];
     this.serial = 0;
     this.notices = [];
+    this.quarantine = new Quarantine(now());
   }
 
   tell(event, body, withId = true) {

@@ -38,6 +38,7 @@ mod lease;
 mod limit;
 mod peer;
 mod places;
+mod quarantine;
 mod queries;
 mod request;
 mod rule;
@@ -117,6 +118,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// History.
     pub history: Arc<dyn HistoryReader>,
+    /// What was set aside.
+    pub quarantine: Arc<crate::quarantine::Desk>,
     /// Live values, gateways, rule states.
     pub sources: Arc<dyn Sources>,
     /// Texts of rules.
@@ -213,6 +216,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .merge(gateway::routes())
         .merge(fact::routes())
         .merge(system::routes())
+        .merge(quarantine::routes())
         .merge(stream::routes())
         .merge(document::routes());
     OpenApiRouter::with_openapi(document::frame()).nest("/api/v1", v1)

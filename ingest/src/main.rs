@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use ingest::backup::{self, Wishes};
-use ingest::cli::{self, Desk, JournalOrder, Order};
+use ingest::cli::{self, Desk, JournalOrder, Order, QuarantineOrder};
 use ingest::clock::{Clock as _, SystemClock};
 use ingest::config::Config;
+use ingest::quarantine::{self, Quarantine};
 use ingest::run::{self, RunError};
 use ingest::state::State;
+use spool::LogReader;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -36,7 +38,11 @@ enum Command {
     /// Run the service until SIGTERM or SIGINT
     Run,
     /// Check the configuration and everything it names; prints every problem at once
-    Check,
+    Check {
+        /// Try the broker too: who gets in, QoS, long frames, a slow subscriber (2,000 messages on topics of its own)
+        #[arg(long)]
+        broker: bool,
+    },
     /// Back the log, the state database and the quarantine up into a new folder, beside the running service
     Backup {
         /// The folder; it must not exist
@@ -56,6 +62,9 @@ enum Command {
     /// The verdict journal: as it was written, or made anew from the log (stop the service first)
     #[command(subcommand)]
     Journal(JournalOrder),
+    /// What was set aside: list, show, replay, discard, export
+    #[command(subcommand)]
+    Quarantine(QuarantineOrder),
     #[command(flatten)]
     Order(Order),
 }
@@ -78,12 +87,13 @@ fn main() -> ExitCode {
     }
     let done = match arguments.command {
         Command::Run => run::until_signal(config, Arc::new(SystemClock)),
-        Command::Check => run::check(&config, &mut std::io::stdout().lock()),
+        Command::Check { broker } => check(&config, broker),
         Command::Backup { folder } => back_up(&folder, &config),
         Command::Restore { folder, replace, with_state } => {
             restore(&folder, Wishes { replace, with_state }, &config)
         }
         Command::Journal(order) => journal(order, &config),
+        Command::Quarantine(order) => quarantine(order, &config),
         Command::Order(order) => carry_out(order, &config),
     };
     match done {
@@ -91,6 +101,13 @@ fn main() -> ExitCode {
         Err(error) if error.is_usage() => refuse(&error, EXIT_USAGE),
         Err(error) => refuse(&error, EXIT_IO),
     }
+}
+
+/// Looks at what the configuration names, and tries the broker where that is asked for.
+fn check(config: &Config, broker: bool) -> Result<(), RunError> {
+    let mut output = std::io::stdout().lock();
+    run::check(config, &mut output)?;
+    if broker { run::runtime()?.block_on(run::check_broker(config, &mut output)) } else { Ok(()) }
 }
 
 /// Runs a command of the state database.
@@ -161,6 +178,23 @@ fn journal(order: JournalOrder, config: &Config) -> Result<(), RunError> {
         let state = State::open(&paths.state).await.map_err(RunError::State)?;
         let mut output = std::io::stdout();
         let told = cli::journal::run(order, &state, &paths.log, run::catalogue()?, &mut output);
+        told.await.map_err(RunError::Order)
+    })
+}
+
+/// Looks through the quarantine, beside the service.
+fn quarantine(order: QuarantineOrder, config: &Config) -> Result<(), RunError> {
+    let runtime = run::runtime()?;
+    runtime.block_on(async {
+        let paths = run::Paths::of(config)?;
+        let state = State::open(&paths.state).await.map_err(RunError::State)?;
+        let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
+        let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
+        // A service that never ran has no log yet.
+        let log = paths.log.join("log.db").exists().then(|| LogReader::beside(&paths.log));
+        let desk = quarantine::Desk::new(quarantine, log.transpose().map_err(RunError::Log)?);
+        let (now, mut output) = (SystemClock.now_ms(), std::io::stdout());
+        let told = cli::quarantine::run(order, &desk, &state, now, &mut output);
         told.await.map_err(RunError::Order)
     })
 }

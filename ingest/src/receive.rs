@@ -32,6 +32,7 @@ pub mod gateway;
 pub mod memory;
 pub mod mqtt;
 pub mod port;
+pub mod replay;
 mod time;
 pub mod worker;
 

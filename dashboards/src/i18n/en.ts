@@ -1,5 +1,6 @@
 // English. Names that come with the data (sites, people, comments) stay in the language they were written in.
 import type { Dictionary } from './dictionary';
+import { quarantine } from './en-quarantine';
 
 const plural = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
 
@@ -369,6 +370,7 @@ export const en: Dictionary = {
     storeStates: { well: 'well', retrying: 'does not take data now, trying again', refusing: 'refuses data, needs mending' },
     clocks: { synced: 'synced', holdover: 'holdover', unset: 'unset' },
   },
+  quarantine,
   keys: {
     title: 'Keyboard',
     close: 'Close',

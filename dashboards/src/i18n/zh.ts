@@ -1,5 +1,6 @@
 // Chinese: the source of all texts of the console. Words follow the trade: 签收, 销警, 处置卡, 报备.
 import type { AgeWords } from '../model/age';
+import { quarantine } from './zh-quarantine';
 
 const age: AgeWords = { day: '天', hour: '时', minute: '分', second: '秒', join: '' };
 
@@ -18,8 +19,7 @@ export const zh = {
     lost: '连接中断',
     switchLanguage: 'EN',
     switchLanguageLabel: '切换为英文 Switch to English',
-    day: '日间',
-    night: '夜间',
+    day: '日间', night: '夜间',
     themeLabel: '切换日间/夜间配色',
     signOut: '退出',
     keys: '快捷键',
@@ -341,10 +341,7 @@ export const zh = {
       name: '名称', site: '站点', online: '在线', lastSeen: '末次心跳', backlog: '积压块', clock: '时钟',
       lost: '申报丢失', polled: '已采', stored: '已存',
     },
-    online: '在线',
-    offline: '离线',
-    unknown: '不明',
-    never: '从未',
+    online: '在线', offline: '离线', unknown: '不明', never: '从未',
     version: '版本',
     store: '存储',
     logBytes: '日志大小',
@@ -369,6 +366,7 @@ export const zh = {
     storeStates: { well: '正常', retrying: '暂不接收, 正在重试', refusing: '拒绝数据, 需人工处理' },
     clocks: { synced: '已同步', holdover: '守时', unset: '未校时' },
   },
+  quarantine,
   keys: {
     title: '快捷键',
     close: '关闭',

@@ -70,25 +70,6 @@ pub struct GatewayLive {
     pub stored: Option<u64>,
 }
 
-/// One thing set aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct QuarantineRow {
-    /// Names it for replay.
-    pub id: String,
-    /// From which gateway.
-    pub gateway: String,
-    /// Its site, where known.
-    pub site: Option<String>,
-    /// Stable word: `bad_mac`, `key_reuse`, `ahead`, `time_unknown` …
-    pub code: String,
-    /// Sentence for people.
-    pub reason: String,
-    /// Centre time, ms UTC.
-    pub at: i64,
-    /// Samples concerned.
-    pub samples: u64,
-}
-
 /// State of the service itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct SystemLive {
@@ -161,8 +142,6 @@ pub trait Sources: Send + Sync + Debug {
     fn gateway(&self, name: &str) -> GatewayLive;
     /// Every rule at every scope of a site.
     fn rule_states(&self, site: &str) -> Vec<RuleState>;
-    /// Newest things set aside, newest first, at most `limit`.
-    fn quarantine(&self, limit: usize) -> Vec<QuarantineRow>;
     /// State of the service.
     fn system(&self) -> SystemLive;
 }

@@ -88,6 +88,9 @@ impl<E: Engines> Centre<E> {
             RecordBody::Centre(body) => self.take_centre(record, body, is_new, log, out),
             // It is no longer logged: the receiver discards it and the gateway sends the block again.
             RecordBody::Damaged => {}
+            // History that order has passed long ago: stored, never evaluated, so that it can neither page nor change a
+            // verdict.
+            RecordBody::Replay(_) => {}
         }
         self.own.position = self.own.position.max(record.position);
     }

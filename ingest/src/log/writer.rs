@@ -139,8 +139,11 @@ impl Writer {
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
         let mut blocks = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
-            if let RecordBody::Block { block, decided } = &record.body {
-                self.passed(block, decided, &mut blocks)?;
+            match &record.body {
+                RecordBody::Block { block, decided } => self.passed(block, decided, &mut blocks)?,
+                // A person has said what its times are.
+                RecordBody::Replay(block) => blocks.push(Arc::clone(block)),
+                RecordBody::Centre(_) | RecordBody::Damaged => {}
             }
         }
         blocks.retain(|b| !b.readings.tables.is_empty());

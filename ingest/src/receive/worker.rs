@@ -34,6 +34,7 @@ use crate::quarantine::Quarantine;
 use crate::registry::Registrar;
 
 mod house;
+mod replay;
 
 #[cfg(test)]
 mod tests;
@@ -148,6 +149,8 @@ pub struct Worker {
     intake: Intake,
     /// Damaged records taken out of the log.
     discarded: usize,
+    /// The quarantine says of replays what the log says.
+    reconciled: bool,
 }
 
 /// Why the receiver ends before it is told to.
@@ -210,6 +213,7 @@ impl Worker {
             too_small: false,
             intake: Intake::default(),
             discarded: 0,
+            reconciled: false,
         }
     }
 
@@ -263,6 +267,7 @@ impl Worker {
     fn round(&mut self, group: Group) -> Result<(), WorkerError> {
         self.follow_registry();
         self.commit(group)?;
+        self.replay()?;
         self.keep_house()?;
         if self.discarded > 0 {
             // A gateway lets go of what this start has acked; only another start's id makes it send that again.

@@ -176,12 +176,19 @@ pub(super) fn open(
         gateway_quota: config.log.gateway_bytes_max,
         hole_max_ms: i64::try_from(config.log.hole_max.as_millis()).unwrap_or(i64::MAX),
     };
-    let desk = Desk::new(&parts, quarantine, word_of(&config.store));
+    let desk = Desk::new(&parts, word_of(&config.store));
+    let reader = works.log.reader().map_err(RunError::Log)?;
+    let quarantine = Arc::new(crate::quarantine::Desk::new(quarantine, Some(reader)));
+    // What somebody decided just before a kill.
+    if let Err(error) = runtime.block_on(quarantine.audit(&parts.state)) {
+        tracing::error!(error = %crate::chain_of(&error), "acts on the quarantine could not be put into the audit journal; the next act tries again");
+    }
     let api = ApiParts {
         state,
         registrar,
         clock,
         history: store.reader(),
+        quarantine,
         sources: Arc::new(desk),
         rules: Arc::clone(&parts.catalogue),
         hub,

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use ingest::account::{NewApiKey, NewUser, Role};
 use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
-use ingest::api::source::{
-    GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, QuarantineRow, SystemLive,
-};
+use ingest::api::source::{GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, SystemLive};
 use ingest::api::{Api, ApiConfig, Beside, Hub, Parts, SetupToken, Sources};
 use ingest::clock::Clock;
+use ingest::quarantine::{Desk, Quarantine};
 use ingest::registry::Registrar;
 use ingest::registry::seed::Seed;
 use ingest::secret::Secret;
@@ -66,9 +65,6 @@ impl Sources for Running {
         GatewayLive { online: Some(true), ..GatewayLive::default() }
     }
     fn rule_states(&self, _site: &str) -> Vec<rules::RuleState> {
-        Vec::new()
-    }
-    fn quarantine(&self, _limit: usize) -> Vec<QuarantineRow> {
         Vec::new()
     }
     fn system(&self) -> SystemLive {
@@ -172,6 +168,7 @@ pub(crate) struct Rig {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) sources: Arc<Running>,
+    pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) history: Arc<History>,
     pub(crate) client: Client,
     pub(crate) setup: Secret,
@@ -203,8 +200,10 @@ impl Rig {
         let (token, setup) = SetupToken::draw().unwrap();
         let stop = CancellationToken::new();
         let history = Arc::new(History::default());
+        let quarantine = Arc::new(Quarantine::open(folder.path(), 1 << 20).unwrap());
         let parts = Parts {
             state: state.clone(),
+            quarantine: Arc::new(Desk::new(Arc::clone(&quarantine), None)),
             registrar: Arc::new(Registrar::new(state.load_registry().await.unwrap())),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             history: Arc::clone(&history) as Arc<dyn HistoryReader>,
@@ -228,7 +227,21 @@ impl Rig {
         tasks.spawn(served);
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, state, api, hub, clock, sources, history, client, setup, stop, tasks, folder }
+        Self {
+            base,
+            state,
+            api,
+            hub,
+            clock,
+            sources,
+            quarantine,
+            history,
+            client,
+            setup,
+            stop,
+            tasks,
+            folder,
+        }
     }
 
     /// The state database, for what only another process or a bad disk does to it.

@@ -37,6 +37,7 @@ impl Worker {
             .close_holes(now)
             .and_then(|()| self.lose_in_time(now))
             .and_then(|()| self.forget_released(now))
+            .and_then(|()| self.close_replays(now))
             .and_then(|()| self.discard(now));
         if let Err(failed) = kept {
             self.failed(failed)?;
@@ -184,7 +185,7 @@ impl Worker {
         finish(&mut self.receiver, &self.works.quarantine, txn)
     }
 
-    fn end(&mut self, now: i64) {
+    pub(super) fn end(&mut self, now: i64) {
         let effects: Effects = self.receiver.committed();
         self.tell(effects, now);
     }

@@ -10,6 +10,8 @@ use wire::message::{Item, Stamp, Uplink};
 use wire::{Block, Boot, Epoch, GatewayName, Key, Readings};
 
 use super::*;
+
+mod replay;
 use crate::log::record::kind;
 use crate::log::{Follower, Found, Lineage};
 use crate::receive::Known;
@@ -58,14 +60,18 @@ fn key() -> Key {
 
 impl Rig {
     fn new(gateway_quota: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let clocks = Arc::new(Clocks { wall: NOW.into(), mono: 0.into() });
+        Self::on(tempfile::tempdir().unwrap(), clocks, gateway_quota, 0)
+    }
+
+    /// On what lies in `folder`, as a start of the service finds it.
+    fn on(folder: TempDir, clocks: Arc<Clocks>, gateway_quota: u64, counter: u64) -> Self {
         let options = LogOptions { free_reserve_bytes: 0, ..LogOptions::default() };
         let (log, _) = Log::open(folder.path(), &options).unwrap();
-        let clocks = Arc::new(Clocks { wall: NOW.into(), mono: 0.into() });
         let (outbox, rest) = tokio::sync::mpsc::channel(64);
         let works = Works {
+            shared: Arc::new(Shared::new(log.last_position(), Lineage::default(), 0)),
             log,
-            shared: Arc::new(Shared::new(0, Lineage::default(), 0)),
             progress: Arc::default(),
             quarantine: Arc::new(Quarantine::open(folder.path(), 1 << 20).unwrap()),
             live: Arc::new(Live::new(None)),
@@ -81,7 +87,7 @@ impl Rig {
         let mut worker = Worker::new(works, Receiver::new(1, []));
         let known = Known { key: key(), site: "s1".into(), replaced_by: None };
         worker.ring.insert(name(), known);
-        Self { worker, clocks, counter: 0, folder, _outbox: rest }
+        Self { worker, clocks, counter, folder, _outbox: rest }
     }
 
     fn pass(&self, ms: i64) {
@@ -111,9 +117,13 @@ impl Rig {
             list: None,
             body: Body::Readings(Readings::default()),
         };
+        self.deliver(Item::Block(block.encode()));
+    }
+
+    fn deliver(&mut self, item: Item) {
         self.counter += 1;
         let stamp = Stamp { gateway: name(), boot: Boot(1), counter: self.counter, mono_ms: 0 };
-        let uplink = Uplink { stamp, item: Item::Block(block.encode()) };
+        let uplink = Uplink { stamp, item };
         let payload = frame::seal(&key(), Kind::Uplink, &uplink.encode()).into();
         let topic = Topic::new(name(), TopicKind::Up);
         let ticket = Ticket { session: 1, packet: 1 };
