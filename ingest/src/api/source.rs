@@ -6,6 +6,8 @@ use rules::RuleState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::completeness::DayOfSite;
+
 /// Newest sample of a series.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LiveValue {
@@ -163,6 +165,16 @@ pub trait Sources: Send + Sync + Debug {
     fn rule_states(&self, site: &str) -> Vec<RuleState>;
     /// Newest things set aside, newest first, at most `limit`.
     fn quarantine(&self, limit: usize) -> Vec<QuarantineRow>;
+    /// What came of the sites that `wanted` takes on the days from `from` to `to` (days since 1970-01-01 in the site's own
+    /// time), the newest day first.
+    fn completeness(
+        &self,
+        _from: i64,
+        _to: i64,
+        _wanted: &dyn Fn(&str) -> bool,
+    ) -> Vec<DayOfSite> {
+        Vec::new()
+    }
     /// State of the service.
     fn system(&self) -> SystemLive;
 }

@@ -17,10 +17,11 @@ use super::board::{Board, GatewayBoard};
 use super::centre::{Centre, Said};
 use super::engines::Engines;
 use super::snapshot::CENTRE;
-use crate::alarms::{AlarmChange, EvaluationBatch};
+use crate::alarms::{AlarmChange, EvaluationBatch, Trial};
 use crate::chain_of;
 use crate::clock::Clock;
 use crate::log::{Batch, FollowError, Follower, Progress};
+use crate::selfwatch::is_synthetic;
 use crate::state::{Position, Snapshot, State, StateError};
 
 mod restore;
@@ -43,6 +44,10 @@ pub trait Listener: Send {
     /// An evaluator said something that is neither a verdict nor for duty staff: a block of unknown time, a late one,
     /// a hole given up, the place of a fact.
     fn noted(&mut self, said: &Said);
+    /// The test alarm was turned at event time `t`; nothing is durable yet.
+    fn test_judged(&mut self, _t: i64) {}
+    /// That turn has come through: the alarm tables took it, and the transaction it lay in is durable.
+    fn test_alarmed(&mut self, _t: i64) {}
 }
 
 /// Why a step did not succeed; the next step goes on where this one stopped.
@@ -98,6 +103,7 @@ pub struct Cursor<E: Engines> {
     pending: BTreeMap<String, Pending>,
     taken: BTreeMap<String, Taken>,
     unapplied: Vec<EvaluationBatch>,
+    trial: Trial,
     shown_at: i64,
 }
 
@@ -153,6 +159,7 @@ impl<E: Engines> Cursor<E> {
             pending: BTreeMap::new(),
             taken: BTreeMap::new(),
             unapplied: Vec::new(),
+            trial: Trial::default(),
             shown_at: i64::MIN,
         };
         cursor.restore()?;
@@ -243,6 +250,12 @@ impl<E: Engines> Cursor<E> {
         for record in &batch.records {
             self.centre.take(record, &mut self.log, &mut said);
             for said in said.drain(..) {
+                if is_synthetic(&said.gateway) {
+                    if let Some(t) = self.trial.take(said.output) {
+                        self.listener.test_judged(t);
+                    }
+                    continue;
+                }
                 let pending = self.pending.entry(said.gateway.clone()).or_default();
                 if let Some(note) = pending.take(said) {
                     self.listener.noted(&note);
@@ -273,7 +286,8 @@ impl<E: Engines> Cursor<E> {
             self.unapplied.push(said.into_batch(name, at, recorded_at, snapshot));
         }
         let is_behind = self.unapplied.iter().all(|batch| batch.evaluator != CENTRE);
-        if !self.unapplied.is_empty() && is_behind {
+        let has_any = !self.unapplied.is_empty() || self.trial.is_due();
+        if has_any && is_behind {
             let own = Pending::default().into_batch(CENTRE.to_owned(), at, recorded_at, None);
             self.unapplied.push(own);
         }
@@ -312,8 +326,8 @@ impl<E: Engines> Cursor<E> {
         if self.unapplied.is_empty() {
             return Ok(());
         }
-        let changes = self.runtime.block_on(self.state.apply_evaluations(&self.unapplied));
-        let changes = changes.map_err(CursorError::State)?;
+        let applied = self.state.apply_with_trial(&self.unapplied, &self.trial);
+        let (changes, tried) = self.runtime.block_on(applied).map_err(CursorError::State)?;
         for batch in std::mem::take(&mut self.unapplied) {
             self.applied = self.applied.max(batch.position.position);
             if let Some(snapshot) = batch.snapshot {
@@ -327,6 +341,9 @@ impl<E: Engines> Cursor<E> {
         }
         self.progress.evaluated(self.applied);
         self.hold();
+        if let Some(t) = self.trial.done(tried) {
+            self.listener.test_alarmed(t);
+        }
         if !changes.is_empty() {
             self.listener.changed(&changes);
         }

@@ -22,6 +22,7 @@ use super::worker::{Acker, Delivery, Outgoing, Ticket, ToWorker};
 use crate::chain_of;
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
+use crate::selfwatch::{Marks, is_synthetic};
 
 /// Unacked messages that the broker may have out; the channel to the receiver holds as many.
 pub const UNACKED_MAX: usize = 4_096;
@@ -115,6 +116,7 @@ pub async fn subscribe(
     inbox: SyncSender<ToWorker>,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
+    marks: Arc<Marks>,
     stop: CancellationToken,
 ) {
     let mut pause = Backoff::new(1);
@@ -124,7 +126,7 @@ pub async fn subscribe(
                 options.set_manual_acks(true);
                 let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
                 let session = sessions.begin(client.clone());
-                let connection = Connection { client, session, inbox: &inbox, metrics: &metrics };
+                let connection = Connection { client, session, inbox: &inbox, metrics: &metrics, marks: &marks };
                 let run = connection.run(events, &mut pause);
                 let ended = tokio::select! {
                     ended = run => ended,
@@ -159,6 +161,7 @@ struct Connection<'a> {
     session: u64,
     inbox: &'a SyncSender<ToWorker>,
     metrics: &'a Metrics,
+    marks: &'a Marks,
 }
 
 impl Connection<'_> {
@@ -203,7 +206,10 @@ impl Connection<'_> {
             self.metrics.dropped("topic");
             return self.send(ToWorker::Void(ticket));
         };
-        self.metrics.received_bytes.inc_by(publish.payload.len() as u64);
+        match is_synthetic(topic.gateway.as_str()) {
+            true => self.marks.returned(),
+            false => drop(self.metrics.received_bytes.inc_by(publish.payload.len() as u64)),
+        }
         // What is longer than any frame goes on without its bytes: it is no frame either way, and the inbox stays small.
         let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;
         let payload = if is_frame { publish.payload } else { Bytes::new() };

@@ -7,6 +7,7 @@ use rules::RuleState;
 use super::open::Parts;
 use crate::api::Sources;
 use crate::api::source::{GatewayLive, LiveValue, LogLive, QuarantineRow, StoreState, SystemLive};
+use crate::completeness::DayOfSite;
 use crate::quarantine::Quarantine;
 
 /// See the module.
@@ -56,6 +57,13 @@ impl Sources for Desk {
             samples: entry.samples.max(entry.rows.len() as u64),
         };
         entries.into_iter().map(row).collect()
+    }
+
+    fn completeness(&self, from: i64, to: i64, wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        let registered = self.parts.registrar.current();
+        let now = self.parts.clock.now_ms();
+        let known = |site: &str| registered.site(site).is_some() && wanted(site);
+        self.parts.completeness.days(from, to, now, known)
     }
 
     fn system(&self) -> SystemLive {

@@ -226,7 +226,8 @@ impl<E: Engines> Cursor<E> {
     fn gateways_of_the_log(&self) -> Result<BTreeSet<String>, CursorError> {
         let rows = self.log.reader().scan(KEPT_PREFIX.as_bytes()).map_err(log)?;
         let name = |key: &[u8]| String::from_utf8(key[KEPT_PREFIX.len()..].to_vec()).ok();
-        Ok(rows.iter().filter_map(|(key, _)| name(key)).collect())
+        let names = rows.iter().filter_map(|(key, _)| name(key));
+        Ok(names.filter(|name| !crate::selfwatch::is_synthetic(name)).collect())
     }
 
     /// Ends an alarm that nothing judges any more, where everybody sees why.
