@@ -1,7 +1,7 @@
 // The calls of /api/v1 by name. Paths are written here and nowhere else.
 import { get, post, remove, withQuery } from './client';
 import type {
-  Alarm, AlarmDetail, AlarmList, Gateway, NewGateway, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User,
+  Alarm, AlarmDetail, AlarmList, Completeness, Gateway, NewGateway, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User,
   ValueList,
 } from './contract';
 
@@ -45,6 +45,8 @@ export const fetchSeries = (ask: {
   px: number;
 }): Promise<Series> => get(withQuery('/series', ask));
 
+/** The last seven days of every site that may be seen. */
+export const fetchCompleteness = (): Promise<Completeness> => get('/completeness');
 export const fetchGateways = (): Promise<{ gateways: Gateway[] }> => get('/gateways');
 export const addGateway = (name: string, site: string): Promise<NewGateway> => post('/gateways', { name, site });
 export const fetchSystem = (): Promise<SystemState> => get('/system');

@@ -1,4 +1,5 @@
 // Chinese: the source of all texts of the console. Words follow the trade: 签收, 销警, 处置卡, 报备.
+import { completenessZh } from './completeness';
 import type { AgeWords } from '../model/age';
 
 const age: AgeWords = { day: '天', hour: '时', minute: '分', second: '秒', join: '' };
@@ -332,6 +333,7 @@ export const zh = {
     overridden: (list: string) => `已改参数: ${list}`,
     note: '不能判定的规则不算正常。',
   },
+  completeness: completenessZh,
   system: {
     title: '系统',
     notices: '系统通知',

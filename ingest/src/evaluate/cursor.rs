@@ -30,6 +30,9 @@ mod restore;
 pub const SNAPSHOT_INTERVAL_MS: i64 = 30_000;
 /// Time between two showings of the rule states, ms.
 const SHOW_INTERVAL_MS: i64 = 1_000;
+/// Rules whose states are shown anew each time, at least one gateway's: a million of them take seconds, and a page must
+/// not wait for that. The gateways take turns.
+const SHOW_RULES_MAX: usize = 50_000;
 /// Most snapshots that one step takes, so that a page does not wait for them.
 const SNAPSHOTS_PER_STEP: usize = 16;
 /// Longest wait for a record, so that a stop is noticed.
@@ -105,6 +108,8 @@ pub struct Cursor<E: Engines> {
     unapplied: Vec<EvaluationBatch>,
     trial: Trial,
     shown_at: i64,
+    /// The gateway that was shown last.
+    shown: String,
 }
 
 impl<E: Engines> fmt::Debug for Cursor<E> {
@@ -161,8 +166,16 @@ impl<E: Engines> Cursor<E> {
             unapplied: Vec::new(),
             trial: Trial::default(),
             shown_at: i64::MIN,
+            shown: String::new(),
         };
+        let begun = cursor.clock.mono_ms();
         cursor.restore()?;
+        tracing::info!(
+            gateways = cursor.centre.gateways.len(),
+            position = cursor.position,
+            ms = cursor.clock.mono_ms() - begun,
+            "the evaluators go on from their snapshots"
+        );
         Ok(cursor)
     }
 
@@ -378,10 +391,26 @@ impl<E: Engines> Cursor<E> {
             return;
         }
         self.shown_at = now;
+        let before = self.board.gateways();
         let mut shown = BTreeMap::new();
         for (name, progress) in self.centre.progress() {
-            let rules = Arc::new(self.centre.states(name));
+            let rules = before.get(name).map(|board| Arc::clone(&board.rules)).unwrap_or_default();
             shown.insert(name.to_owned(), GatewayBoard { rules, progress });
+        }
+        let names: Vec<String> = shown.keys().cloned().collect();
+        let next = names.partition_point(|name| *name <= self.shown);
+        let (behind, ahead) = names.split_at(next);
+        let mut count = 0;
+        for name in ahead.iter().chain(behind) {
+            let rules = self.centre.states(name);
+            count += rules.len();
+            if let Some(board) = shown.get_mut(name) {
+                board.rules = Arc::new(rules);
+            }
+            self.shown.clone_from(name);
+            if count >= SHOW_RULES_MAX {
+                break;
+            }
         }
         self.board.show(shown);
     }
