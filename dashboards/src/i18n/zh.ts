@@ -380,10 +380,7 @@ export const zh = {
     },
   },
   notFound: { title: '没有这个页面', back: '回到值守' },
-  tab: {
-    unacked: (count: number) => `(${count}) `,
-    lost: '[中断] ',
-  },
+  tab: { unacked: (count: number) => `(${count}) `, lost: '[中断] ' },
   announce: (level: string, site: string, what: string) => `新报警 ${level}: ${site} ${what}`,
   notify: { body: (site: string, what: string) => `${site} · ${what}` },
   suppressions: { calibration: '标校期间不推送', approved_work: '已批准的作业期间不推送' },
