@@ -41,6 +41,10 @@ async fn every_metric_that_is_named_exists() {
     let played = vec![Played { id: "grid-1", role: "incomer", recording }];
     let works = Works::start(&Store::Embedded, played).await.expect("the works");
     works.until_gateway("an ack", |value| value("davy_gateway_acks_total") > 0.0).await;
+    let centre = works.centre.metrics().await.expect("metrics");
+    for name in ["process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(centre[name] > 0.0, "{name}");
+    }
     let mut known = BTreeSet::new();
     for page in [works.centre.metrics().await, works.gateway.metrics().await] {
         let page = page.expect("metrics");

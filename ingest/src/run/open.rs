@@ -161,6 +161,7 @@ pub(super) fn open(
         watching: Shown::default(),
         completeness: Arc::clone(&counting.0),
     };
+    parts.metrics.started_at.set(now.div_euclid(1_000));
     let works = Works {
         log,
         shared,

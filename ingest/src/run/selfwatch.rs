@@ -98,7 +98,8 @@ pub(super) async fn probe(
             probe.sent(Sent { seq, t, returned: seen.returned });
             sent_at = mono;
         }
-        if what != Do::Wait {
+        // Without a broker samples would only fill the outbox; what is on its way goes out again once it is back.
+        if what != Do::Wait && parts.metrics.broker_connected.get() == 1 {
             for frame in sender.frames(mono) {
                 let topic = Topic::new(watched.name.clone(), TopicKind::Up);
                 // A full outbox means that the broker is away: it is sent again.
