@@ -240,7 +240,10 @@ impl Metrics {
     /// Words that alert rules ask for stand at 0 from the start: an increase from nothing is seen by nobody.
     fn name_words(&self) {
         let counters: [(&Family<Word, Counter>, &[&'static str]); 6] = [
-            (&self.messages, &["logged", "duplicate", "manifest", "rejected", "refused", "dropped"]),
+            (
+                &self.messages,
+                &["logged", "duplicate", "manifest", "rejected", "refused", "dropped"],
+            ),
             (&self.drops, &["mac", "malformed", "unknown_gateway"]),
             (&self.refusals, &["log_full", "need_manifest", "quarantine_full"]),
             (&self.quarantined, &["future", "key_reuse", "time_unknown"]),

@@ -134,7 +134,8 @@ impl Service {
         let link = watched.as_ref().and_then(|w| open::tail_of(&works, &receiver, &w.name));
 
         let (stop, alarm) = (intake.clone(), broken.clone());
-        let worker = Worker::new(works, receiver).watched(watched.clone()).counting(counting.0, counting.1);
+        let worker =
+            Worker::new(works, receiver).watched(watched.clone()).counting(counting.0, counting.1);
         let receiver = thread("davy-receive", alarm, move || {
             worker.run(&inbox, &stop).map_err(RunError::Receiver)
         })?;

@@ -42,7 +42,8 @@ async fn every_metric_that_is_named_exists() {
     let works = Works::start(&Store::Embedded, played).await.expect("the works");
     works.until_gateway("an ack", |value| value("davy_gateway_acks_total") > 0.0).await;
     let centre = works.centre.metrics().await.expect("metrics");
-    for name in ["process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds"] {
+    for name in ["process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds"]
+    {
         assert!(centre[name] > 0.0, "{name}");
     }
     let mut known = BTreeSet::new();
@@ -53,7 +54,10 @@ async fn every_metric_that_is_named_exists() {
     let mut wanted = 0;
     for (file, text) in texts() {
         for name in names_in(&text) {
-            assert!(known.contains(&name), "{file} names {name}, which is on neither page: {known:#?}");
+            assert!(
+                known.contains(&name),
+                "{file} names {name}, which is on neither page: {known:#?}"
+            );
             wanted += 1;
         }
     }
@@ -75,10 +79,15 @@ fn dashboards_are_whole() {
             let asks = |t: &Value| t["expr"].is_string() || t["query"].is_string();
             assert!(!targets.is_empty() && targets.iter().all(asks), "{file}: {panel}");
         }
-        let variables: Vec<_> =
-            board["templating"]["list"].as_array().expect("variables").iter().map(|v| &v["name"]).collect();
+        let variables: Vec<_> = board["templating"]["list"]
+            .as_array()
+            .expect("variables")
+            .iter()
+            .map(|v| &v["name"])
+            .collect();
         for name in ["datasource", "instance", "site", "device", "bucket"] {
-            let is_used = text.contains(&format!("${{{name}}}")) || text.contains(&format!("${name}"));
+            let is_used =
+                text.contains(&format!("${{{name}}}")) || text.contains(&format!("${name}"));
             assert!(!is_used || variables.contains(&&Value::from(name)), "{file} uses {name}");
         }
     }

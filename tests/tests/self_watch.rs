@@ -27,8 +27,8 @@ impl World {
         let address = format!("127.0.0.1:{}", broker.port);
         let registry = "[[site]]\nid = \"works\"\nname = \"示例厂\"\nuscc = \"91533401MA6N801A0Q\"\ncounty = \"533401\"\n\
              sectors = [\"危化\"]\nzone = \"Asia/Shanghai\"\n";
-        let mut centre = Centre::prepare(folder.path(), &address, &Store::Embedded, registry)
-            .expect("a centre");
+        let mut centre =
+            Centre::prepare(folder.path(), &address, &Store::Embedded, registry).expect("a centre");
         centre.start().await.expect("the centre");
         centre.sign_in().await.expect("a session");
         World { broker, centre, _folder: folder }
@@ -41,7 +41,8 @@ impl World {
             let metrics = self.centre.metrics().await.map_err(|e| format!("{e:#}"))?;
             let value = |name: &str| metrics.get(name).copied().unwrap_or(f64::NAN);
             let rounds = value("davy_ingest_self_watch_rounds_total");
-            let (code, ready) = self.centre.health("/readyz").await.map_err(|e| format!("{e:#}"))?;
+            let (code, ready) =
+                self.centre.health("/readyz").await.map_err(|e| format!("{e:#}"))?;
             let well = value("davy_ingest_self_watch_well") == 1.0;
             if rounds > before && well && code == 200 {
                 return Ok(());
@@ -63,14 +64,20 @@ impl World {
         wait_for(&format!("{stage} to be named"), LIMIT, || async {
             let metrics = self.centre.metrics().await.map_err(|e| format!("{e:#}"))?;
             let stuck = |stage: &str| {
-                metrics.get(&format!("davy_ingest_self_watch_stuck{{code=\"{stage}\"}}")) == Some(&1.0)
+                metrics.get(&format!("davy_ingest_self_watch_stuck{{code=\"{stage}\"}}"))
+                    == Some(&1.0)
             };
             let said: Vec<_> = STAGES.into_iter().filter(|stage| stuck(stage)).collect();
             let notices = self.centre.notices().await.map_err(|e| format!("{e:#}"))?;
             let notice = format!("self_watch_{stage}");
-            let (code, ready) = self.centre.health("/readyz").await.map_err(|e| format!("{e:#}"))?;
+            let (code, ready) =
+                self.centre.health("/readyz").await.map_err(|e| format!("{e:#}"))?;
             let synthetic = &ready["parts"]["synthetic"]["state"];
-            if said == [stage] && notices.contains_key(&notice) && code == 503 && synthetic == "failing" {
+            if said == [stage]
+                && notices.contains_key(&notice)
+                && code == 503
+                && synthetic == "failing"
+            {
                 return Ok(());
             }
             Err(format!("{said:?} {notices:#?} {code} {ready}"))
@@ -129,7 +136,9 @@ async fn rounds_leave_nothing_behind() {
     let sites = world.centre.get("/sites").await.expect("sites").to_string();
     assert!(sites.contains("works") && !sites.contains("davy-self"), "{sites}");
     let metrics = world.centre.metrics().await.expect("metrics");
-    for name in ["samples_logged_total", "gateways_heard", "quarantine_entries", "store_samples_total"] {
+    for name in
+        ["samples_logged_total", "gateways_heard", "quarantine_entries", "store_samples_total"]
+    {
         assert_eq!(metrics.get(&format!("davy_ingest_{name}")), Some(&0.0), "{name}");
     }
     world.centre.stop().await.expect("an orderly end");
@@ -141,7 +150,9 @@ async fn rounds_leave_nothing_behind() {
         assert_eq!(rows, 0, "{table}");
     }
     let snapshots: i64 = state
-        .query_row("SELECT count(*) FROM cursor WHERE name LIKE 'davy-self-%'", [], |row| row.get(0))
+        .query_row("SELECT count(*) FROM cursor WHERE name LIKE 'davy-self-%'", [], |row| {
+            row.get(0)
+        })
         .expect("cursors");
     assert_eq!(snapshots, 0);
     for order in ["print", "replay"] {

@@ -69,13 +69,7 @@ async fn completeness(
     caller: Caller,
     Query(query): Query<DaysQuery>,
 ) -> Result<Json<CompletenessView>, ApiError> {
-    caller.need(&[
-        Role::Administrator,
-        Role::Duty,
-        Role::Officer,
-        Role::Auditor,
-        Role::Plant,
-    ])?;
+    caller.need(&[Role::Administrator, Role::Duty, Role::Officer, Role::Auditor, Role::Plant])?;
     let registry = api.parts.registrar.current();
     if let Some(site) = &query.site {
         caller.site(&registry, site)?;

@@ -167,12 +167,7 @@ pub trait Sources: Send + Sync + Debug {
     fn quarantine(&self, limit: usize) -> Vec<QuarantineRow>;
     /// What came of the sites that `wanted` takes on the days from `from` to `to` (days since 1970-01-01 in the site's own
     /// time), the newest day first.
-    fn completeness(
-        &self,
-        _from: i64,
-        _to: i64,
-        _wanted: &dyn Fn(&str) -> bool,
-    ) -> Vec<DayOfSite> {
+    fn completeness(&self, _from: i64, _to: i64, _wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
         Vec::new()
     }
     /// State of the service.

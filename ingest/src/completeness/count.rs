@@ -44,9 +44,9 @@ impl Inner {
             return;
         }
         let known = self.manifests.get(block.gateway.as_str());
-        if known.is_some_and(|known| {
-            Arc::ptr_eq(known, &block.manifest) || **known == *block.manifest
-        }) {
+        if known
+            .is_some_and(|known| Arc::ptr_eq(known, &block.manifest) || **known == *block.manifest)
+        {
             return;
         }
         self.manifests.insert(block.gateway.to_string(), Arc::clone(&block.manifest));
@@ -113,13 +113,13 @@ impl Inner {
                     continue;
                 }
                 Marks::AllGood => counts.good += rows.len() as u64,
-                Marks::Each(marks) => marks[rows.clone()].iter().for_each(|mark| {
-                    match mark.quality {
+                Marks::Each(marks) => {
+                    marks[rows.clone()].iter().for_each(|mark| match mark.quality {
                         Quality::Good => counts.good += 1,
                         Quality::Uncertain | Quality::Substituted => counts.uncertain += 1,
                         Quality::Bad | Quality::Stale => counts.bad += 1,
-                    }
-                }),
+                    })
+                }
             }
             if run.late {
                 counts.late += counts.good + counts.uncertain + counts.bad - before;

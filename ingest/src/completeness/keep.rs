@@ -37,7 +37,8 @@ impl Completeness {
         dirty.sort_unstable();
         // What is left for the next time decides from where a start has to count again.
         let next = dirty.get(ROWS_PER_KEEP).map_or(head, |(first, ..)| (first - 1).min(head));
-        let keeping = dirty.iter().take(ROWS_PER_KEEP).map(|(_, day, site)| (*day, (*site).clone()));
+        let keeping =
+            dirty.iter().take(ROWS_PER_KEEP).map(|(_, day, site)| (*day, (*site).clone()));
         let keeping: Vec<_> = keeping.collect();
         for (day, site) in &keeping {
             let Some(row) = inner.days.get(day).and_then(|sites| sites.get(site)) else { continue };

@@ -238,7 +238,13 @@ fn the_period_of_the_manifest_counts_and_time_counts_once() {
 fn blocks_of_a_late_clock_count_when_they_are_released() {
     let mut bench = Bench::new(registry(1_000));
     bench.now = MIDNIGHT + 20_000;
-    let unset = Clock { state: ClockState::Unset, closed_at: 5_000, mono_ms: 5_000, boot: Boot(3), ..Clock::default() };
+    let unset = Clock {
+        state: ClockState::Unset,
+        closed_at: 5_000,
+        mono_ms: 5_000,
+        boot: Boot(3),
+        ..Clock::default()
+    };
     let held = bench.take(readings(&[1_000, 2_000], Mark::GOOD), unset, Decided::default());
     assert_eq!(bench.counts(DAY).good, 0);
     let offset = Some(MIDNIGHT);
@@ -261,7 +267,8 @@ fn blocks_of_a_late_clock_count_when_they_are_released() {
 fn declared_loss_is_spread_over_its_days() {
     let mut bench = Bench::new(registry(1_000));
     bench.now = MIDNIGHT + 2 * DAY_MS;
-    let range = |t0, t1, samples| GapRange { epoch: Epoch(1), from: 1, to: 2, t0, t1, samples, link: None };
+    let range =
+        |t0, t1, samples| GapRange { epoch: Epoch(1), from: 1, to: 2, t0, t1, samples, link: None };
     let ranges = vec![range(MIDNIGHT, MIDNIGHT + 2 * DAY_MS - 1, 101), range(1, i64::MAX, 7)];
     let gap = Body::Gap(GapRecord { ranges, reason: "evicted".to_owned() });
     bench.take(gap, Clock { state: ClockState::Synced, ..Clock::default() }, Decided::default());

@@ -56,7 +56,10 @@ impl<E: Engines> Centre<E> {
 
     /// Reads the evaluators of some gateways, on all cores: compiling their rules takes far longer than reading them. None
     /// where a snapshot cannot be used.
-    pub(super) fn read_gateways(&self, snapshots: &[Snapshot]) -> Vec<Option<Evaluator<E::Engine>>> {
+    pub(super) fn read_gateways(
+        &self,
+        snapshots: &[Snapshot],
+    ) -> Vec<Option<Evaluator<E::Engine>>> {
         let version = self.version();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let share = snapshots.len().div_ceil(cores).max(1);

@@ -68,9 +68,10 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "self_watch_log" => {
             (AlarmsStopped, "自检报警未通过: 停在中心日志, 报警可能收不到, 请检查本机磁盘")
         }
-        "self_watch_evaluator" => {
-            (AlarmsStopped, "自检报警未通过: 停在报警判定, 报警可能收不到, 请检查本机负载与状态数据库")
-        }
+        "self_watch_evaluator" => (
+            AlarmsStopped,
+            "自检报警未通过: 停在报警判定, 报警可能收不到, 请检查本机负载与状态数据库",
+        ),
         "self_watch_alarm" => {
             (AlarmsStopped, "自检报警未通过: 停在报警写入, 报警可能收不到, 请检查状态数据库与磁盘")
         }

@@ -126,7 +126,8 @@ pub async fn subscribe(
                 options.set_manual_acks(true);
                 let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
                 let session = sessions.begin(client.clone());
-                let connection = Connection { client, session, inbox: &inbox, metrics: &metrics, marks: &marks };
+                let connection =
+                    Connection { client, session, inbox: &inbox, metrics: &metrics, marks: &marks };
                 let run = connection.run(events, &mut pause);
                 let ended = tokio::select! {
                     ended = run => ended,

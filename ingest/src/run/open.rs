@@ -30,8 +30,8 @@ use crate::receive::gateway::{HELD_PREFIX, HeldBlock, KEPT_PREFIX, Kept, held_fr
 use crate::receive::mqtt::Sessions;
 use crate::receive::worker::{Outgoing, Works};
 use crate::receive::{GatewayState, Receiver};
-use crate::registry::{Registrar, Registry};
 use crate::registry::seed::Seed;
+use crate::registry::{Registrar, Registry};
 use crate::state::State;
 use crate::store::Store;
 

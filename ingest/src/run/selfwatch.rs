@@ -170,7 +170,9 @@ pub(super) async fn heartbeat(parts: Parts, config: HeartbeatConfig, stop: Cance
                     tracing::warn!(why, "the outside watcher was not reached")
                 }
                 Heartbeat::Held => {
-                    tracing::warn!("the heartbeat is held back: the test alarm does not come through")
+                    tracing::warn!(
+                        "the heartbeat is held back: the test alarm does not come through"
+                    )
                 }
                 _ => tracing::info!(state = words(&result), "heartbeat"),
             }

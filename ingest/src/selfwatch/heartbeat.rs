@@ -121,7 +121,8 @@ impl Target {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let wrong = |source| HeartbeatError::Http { host: self.host.clone(), source };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(wrong)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(wrong)?;
         let request = Request::get(self.path.as_str())
             .header("host", format!("{}:{}", self.host, self.port))
             .header("user-agent", concat!("davy-ingest/", env!("CARGO_PKG_VERSION")))
@@ -132,9 +133,10 @@ impl Target {
             let answer = sender.send_request(request).await.map_err(wrong)?;
             match answer.status() {
                 status if status.is_success() => Ok(()),
-                status => {
-                    Err(HeartbeatError::Refused { host: self.host.clone(), status: status.as_u16() })
-                }
+                status => Err(HeartbeatError::Refused {
+                    host: self.host.clone(),
+                    status: status.as_u16(),
+                }),
             }
         };
         tokio::select! {
@@ -151,7 +153,8 @@ impl Target {
 /// The system's certificates.
 fn trust() -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (added, ignored) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     tracing::debug!(added, ignored, "certificates of the system");
     Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }

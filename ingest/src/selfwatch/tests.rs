@@ -2,7 +2,9 @@
 
 use super::heartbeat::Target;
 use super::probe::{Do, LATE_LOOKS, RESEND_LOOKS, ROUND_LOOKS, Sent};
-use super::{CLEARS, Probe, RAISES, Seen, Sender, Stage, Watched, catalogue, is_synthetic, name_of};
+use super::{
+    CLEARS, Probe, RAISES, Seen, Sender, Stage, Watched, catalogue, is_synthetic, name_of,
+};
 use wire::frame::{self, Kind};
 use wire::message::{Item, Uplink};
 use wire::{Block, Manifest};
@@ -121,7 +123,15 @@ fn event_times_grow_within_a_segment() {
 // Goal: an address of the outside watcher is http or https with a host; its debug text shows no path.
 #[test]
 fn addresses_of_the_watcher_are_read_and_hidden() {
-    for wrong in ["", "hc.example/x", "ftp://a/b", "http:///x", "http://u@h/x", "http://h:x/", "http://h/a b"] {
+    for wrong in [
+        "",
+        "hc.example/x",
+        "ftp://a/b",
+        "http:///x",
+        "http://u@h/x",
+        "http://h:x/",
+        "http://h/a b",
+    ] {
         assert_eq!(Target::parse(wrong), None, "{wrong}");
     }
     let target = Target::parse("https://hc.example/ping/5f2b").unwrap();

@@ -77,7 +77,10 @@ pub async fn run(report: &mut Report, scale: usize) -> Result<()> {
     let process = Process::start_command("davy-ingest", command, folder.path())?;
     let judged = judged(port, prepared.head).await;
     let output = process.output();
-    report.set("restart.process_s", judged.with_context(|| output.clone())?.duration_since(begun).as_secs_f64());
+    report.set(
+        "restart.process_s",
+        judged.with_context(|| output.clone())?.duration_since(begun).as_secs_f64(),
+    );
     ensure!(output.contains("from their snapshots"), "it was rebuilt, not restored: {output}");
     let (resident, peak) = cpu::memory_mb(process.id())?;
     report.set("restart.rss_mb", resident);
@@ -157,7 +160,10 @@ fn prepare(data: &Path, rules: usize, runtime: &tokio::runtime::Handle) -> Resul
     };
     let start = |log: &Log| -> Result<Cursor<CatalogueEngines>> {
         let engines = CatalogueEngines::new(Arc::clone(&catalogue));
-        Ok(Cursor::start(works(log, &lineage)?, Centre::new(engines, rules::evaluator::Limits::default()))?)
+        Ok(Cursor::start(
+            works(log, &lineage)?,
+            Centre::new(engines, rules::evaluator::Limits::default()),
+        )?)
     };
     let mut counted = 0;
     let mut restored_s = 0.0;
@@ -209,7 +215,10 @@ fn seed(sites: usize) -> Result<Seed> {
         }
     }
     Seed::parse(&text, Path::new(".")).map_err(|problems| {
-        anyhow::anyhow!("the registry: {}", problems.first().map(ToString::to_string).unwrap_or_default())
+        anyhow::anyhow!(
+            "the registry: {}",
+            problems.first().map(ToString::to_string).unwrap_or_default()
+        )
     })
 }
 

@@ -219,9 +219,10 @@ impl Worker {
         let (metrics, progress) = (&self.works.metrics, &self.works.progress);
         metrics.store_position.set(gauge(progress.store_position()));
         metrics.evaluator_position.set(gauge(progress.judged_position()));
-        let heard = self.receiver.gateways().filter(|(name, g)| {
-            now - g.ack.heard_at < 60_000 && !is_synthetic(name.as_str())
-        });
+        let heard = self
+            .receiver
+            .gateways()
+            .filter(|(name, g)| now - g.ack.heard_at < 60_000 && !is_synthetic(name.as_str()));
         metrics.gateways_heard.set(gauge(heard.count() as u64));
         metrics.quarantine_entries.set(gauge(self.works.quarantine.open_entries()));
         let distrusted = self.receiver.distrusts_own_clock(now);

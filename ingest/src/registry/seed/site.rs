@@ -74,7 +74,9 @@ pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
 fn check_gateways(table: &Table<'_>, devices: &BTreeMap<String, Device>, gateways: &[SeedGateway]) {
     for gateway in gateways.iter().filter(|gateway| is_synthetic(&gateway.name)) {
         let name = &gateway.name;
-        table.problem(format!("gateway {name:?}: names that begin with {PREFIX} are the centre's own"));
+        table.problem(format!(
+            "gateway {name:?}: names that begin with {PREFIX} are the centre's own"
+        ));
     }
     for device in devices.values() {
         let Some(name) = &device.gateway else { continue };
