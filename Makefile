@@ -29,9 +29,11 @@ test: check servers ## everything: checks, unit, property, system and browser te
 	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server chromium)"; \
 	cargo run -q -p tests --features demo --bin davy-browser-tests
 
-check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, the console's types and unit tests
+check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, alert rules, the console's types and unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --features tests/demo -- -D warnings
+	eval "$$(tests/servers/get.sh --export promtool)"; cd deploy/prometheus && \
+	"$$PROMTOOL" check rules davy.rules.yml && "$$PROMTOOL" test rules davy.rules.test.yml
 	cd dashboards && npm run check && npm run build && npm test
 
 bench: servers ## throughput, latency and bytes a sample, beside Telegraf and InfluxDB in the same run

@@ -105,6 +105,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     }
     if (route === 'GET /values') return answer(response, 200, { revision: world.revision, values: world.values(url.searchParams.get('site')) });
     if (route === 'GET /rules/state') return answer(response, 200, world.ruleStates(url.searchParams.get('site')));
+    if (route === 'GET /completeness') return answer(response, 200, { days: world.completeness(), truncated: false });
     if (route === 'GET /gateways') return answer(response, 200, { gateways: world.gateways() });
     if (route === 'GET /users') return answer(response, 200, { users: [...world.users.values()].map(({ name, display, role }) => ({ name, display, role })) });
     if (route === 'GET /system') {

@@ -252,6 +252,15 @@ export class World {
     return { evaluable_share: 0.78, rows };
   }
 
+  completeness() {
+    const days = [0, 1, 2, 3, 4, 5, 6].map((back) => new Date(this.now() - back * 86_400_000).toISOString().slice(0, 10));
+    return days.flatMap((day) => PLANTS.map((plant) => {
+      const share = plant.completeness ?? 1;
+      const [expected, good] = [864_000, Math.floor(864_000 * share)];
+      return { site: plant.id, name: plant.name, name_en: plant.name, day, expected, good, uncertain: 0, bad: 0, late: 0, declared: 0, unplanned: 0, share };
+    }));
+  }
+
   gateways() {
     const now = this.now();
     const names = new Map(PLANTS.flatMap((plant) => plant.devices.map((each) => [each.info.gateway, plant.id])));

@@ -28,6 +28,7 @@ use crate::store::HistoryReader;
 
 mod alarm;
 mod auth;
+mod completeness;
 mod console;
 mod document;
 mod error;
@@ -211,6 +212,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .merge(user::routes())
         .merge(alarm::routes())
         .merge(site::routes())
+        .merge(completeness::routes())
         .merge(series::routes())
         .merge(rule::routes())
         .merge(gateway::routes())

@@ -32,6 +32,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The API and the console.
     pub http: HttpConfig,
+    /// The watch over itself.
+    pub watch: WatchConfig,
 }
 
 /// The durable log and what belongs to it.
@@ -100,6 +102,24 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Browsers come through TLS (a proxy in front): cookies are marked `Secure`.
     pub behind_tls: bool,
+}
+
+/// The watch over itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchConfig {
+    /// Whether a sample of the centre's own goes through everything each 10 s.
+    pub synthetic: bool,
+    /// Who is told that the centre lives.
+    pub heartbeat: Option<HeartbeatConfig>,
+}
+
+/// An outside watcher that misses us when we are silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// Where a GET goes; its path is what a stranger must not know.
+    pub url: crate::secret::Secret,
+    /// Time between two.
+    pub every: Duration,
 }
 
 /// Why a file is no configuration.

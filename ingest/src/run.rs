@@ -25,6 +25,7 @@ use crate::log::writer::{Told, Writer};
 use crate::receive::mqtt::profile::Profile;
 use crate::receive::mqtt::{self, Sessions, UNACKED_MAX};
 use crate::receive::worker::{Outgoing, ToWorker, Worker};
+use crate::selfwatch::Watched;
 use crate::shutdown::{self, Shutdown};
 
 mod check;
@@ -34,6 +35,8 @@ mod facts;
 mod lock;
 mod open;
 mod page;
+mod ready;
+mod selfwatch;
 mod store;
 mod watch;
 
@@ -121,17 +124,23 @@ impl Service {
         let (inbox_tx, inbox) = std::sync::mpsc::sync_channel::<ToWorker>(UNACKED_MAX);
         let (outbox_tx, outbox) = mpsc::channel::<Outgoing>(OUTBOX_MAX);
         let sessions = Arc::new(Sessions::default());
+        let outbox_too = outbox_tx.clone();
         let opened = open::open(runtime, &config, clock, (Arc::clone(&sessions), outbox_tx))?;
-        let Opened { lock, works, receiver, store, followers, api, parts } = opened;
+        let Opened { lock, works, receiver, counting, store, followers, api, parts } = opened;
         let (intake, cursors, broken) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let network = Shutdown::default();
         let api = Api::new(api, network.token.clone());
         let [for_store, for_evaluator] = followers;
         let shared = Arc::clone(&works.shared);
+        let watched = config.watch.synthetic.then(|| Watched::draw(&config.broker.client_id));
+        let watched = watched.transpose().map_err(RunError::Random)?.map(Arc::new);
+        let marks = watched.as_ref().map(|w| Arc::clone(&w.marks)).unwrap_or_default();
+        let link = watched.as_ref().and_then(|w| open::tail_of(&works, &receiver, &w.name));
 
         let (stop, alarm) = (intake.clone(), broken.clone());
-        let worker = Worker::new(works, receiver);
+        let worker =
+            Worker::new(works, receiver).watched(watched.clone()).counting(counting.0, counting.1);
         let receiver = thread("davy-receive", alarm, move || {
             worker.run(&inbox, &stop).map_err(RunError::Receiver)
         })?;
@@ -158,11 +167,14 @@ impl Service {
                 Arc::clone(&api),
                 Arc::clone(&parts.live),
                 Arc::clone(&parts.clock),
+                Arc::clone(&marks),
+                Arc::clone(&parts.metrics),
             )),
         };
         let engines = CatalogueEngines::new(Arc::clone(&parts.catalogue));
         let evaluator = thread("davy-evaluate", alarm, move || {
-            let centre = Centre::new(engines, rules::evaluator::Limits::default());
+            let centre =
+                Centre::new(engines, rules::evaluator::Limits::default()).watching_itself();
             let cursor = Cursor::start(works, centre).map_err(RunError::Evaluator)?;
             cursor.run(&stop).map_err(RunError::Evaluator)
         })?;
@@ -180,6 +192,7 @@ impl Service {
             inbox_tx.clone(),
             sessions,
             Arc::clone(&profile),
+            marks,
             intake.clone(),
         );
         network.spawn(subscriber);
@@ -188,6 +201,13 @@ impl Service {
         let live = Arc::clone(&parts.live);
         network.spawn(page::flush(live, FLUSH, network.token.clone()));
         network.spawn(watch::watch(parts.clone(), network.token.clone()));
+        if let Some(watched) = watched {
+            let (parts, stop) = (parts.clone(), intake.clone());
+            network.spawn(selfwatch::probe(parts, watched, link, outbox_too, stop));
+        }
+        if let Some(heartbeat) = config.watch.heartbeat {
+            network.spawn(selfwatch::heartbeat(parts.clone(), heartbeat, intake.clone()));
+        }
         let beside = page::beside(&parts);
         let alarm = broken.clone();
         network.spawn(async move {

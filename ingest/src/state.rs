@@ -137,6 +137,14 @@ impl State {
         self.write.begin_with_options(options).await.during("beginning a transaction")
     }
 
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn answers(&self) -> Result<(), StateError> {
+        count(&self.read, "readyz").await.map(drop)
+    }
+
     /// Closes both pools; later calls fail.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 #
 # Order of search: the variable that names the binary (INFLUXD, TELEGRAF, NATS_SERVER, MOSQUITTO, CHROMIUM, …),
 # PATH with its version checked, this script's cache, then a build from the server's own Go module into the cache
-# (${DAVY_SERVERS:-~/.cache/davy/servers}). Distribution packages (mosquitto, chromium, libmodbus) are never built:
+# (${DAVY_SERVERS:-~/.cache/davy/servers}). Distribution packages (mosquitto, chromium, promtool, libmodbus) are never built:
 # where one is missing the line that installs it is printed and the run fails.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -84,11 +84,15 @@ get() {
       path=$(find_binary mosquitto MOSQUITTO 'mosquitto version 2\.' -h)
       [ -n "$path" ] || missing mosquitto MOSQUITTO "apt-get install -y mosquitto" "build mosquitto 2.0 or newer from its sources"
       ;;
+    promtool)
+      path=$(find_binary promtool PROMTOOL '^promtool, version [23]\.')
+      [ -n "$path" ] || missing promtool PROMTOOL "apt-get install -y --no-install-recommends prometheus" "unpack a release of Prometheus and name its promtool"
+      ;;
     chromium)
       path=$(find_binary chromium CHROMIUM 'Chromium|Chrome')
       [ -n "$path" ] || missing chromium CHROMIUM "apt-get install -y chromium fonts-noto-cjk" "unpack any Chromium or Chrome and name its binary"
       ;;
-    *) say "error: unknown server $name; known: influxd telegraf nats-server mosquitto chromium"; exit 2 ;;
+    *) say "error: unknown server $name; known: influxd telegraf nats-server mosquitto promtool chromium"; exit 2 ;;
   esac
   if [ -z "$path" ]; then
     local version package="" tags=""
@@ -114,7 +118,7 @@ get() {
 
 export_form=
 [ "${1:-}" = --export ] && { export_form=1; shift; }
-[ $# -gt 0 ] || { say "usage: $0 [--export] influxd|telegraf|nats-server|mosquitto|chromium …"; exit 2; }
+[ $# -gt 0 ] || { say "usage: $0 [--export] influxd|telegraf|nats-server|mosquitto|promtool|chromium …"; exit 2; }
 for name in "$@"; do
   line=$(get "$name")
   if [ -n "$export_form" ]; then

@@ -7,6 +7,7 @@ pub mod edge;
 pub mod latency;
 pub mod load;
 pub mod report;
+pub mod restart;
 pub mod sink;
 pub mod store;
 pub mod throughput;

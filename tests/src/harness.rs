@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod davy;
+pub mod held;
 pub mod influx;
 pub mod modbus;
 pub mod mosquitto;

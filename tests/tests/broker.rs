@@ -86,10 +86,10 @@ async fn a_broker_that_drops_and_one_that_forgets_are_told_and_cost_nothing() {
     wait_for("the broker's first count", Duration::from_secs(20), || async {
         let said = works.centre.call(&["check", "--broker"]).expect_err("it drops").to_string();
         let told = works.centre.notices().await.map_err(|e| e.to_string())?;
-        if told.contains_key("broker_drops") { Ok(()) } else { Err(said) }
+        if told.contains_key("broker_dropped") { Ok(()) } else { Err(said) }
     })
     .await;
-    works.until_notice("broker_drops", "check --broker").await;
+    works.until_notice("broker_dropped", "check --broker").await;
     let metrics = works.centre.metrics().await.expect("metrics");
     assert!(metrics["davy_ingest_broker_dropped_total"] > 0.0);
 

@@ -1,8 +1,8 @@
 // The calls of /api/v1 by name. Paths are written here and nowhere else.
 import { get, post, remove, withQuery } from './client';
 import type {
-  Alarm, AlarmDetail, AlarmList, EntryState, Gateway, Millis, NewGateway, QuarantineDetail, QuarantineOutcome, QuarantineRow,
-  Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User, ValueList,
+  Alarm, AlarmDetail, AlarmList, Completeness, EntryState, Gateway, Millis, NewGateway, QuarantineDetail, QuarantineOutcome,
+  QuarantineRow, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User, ValueList,
 } from './contract';
 
 export type AlarmScope = 'active' | 'unacked' | 'all';
@@ -45,6 +45,8 @@ export const fetchSeries = (ask: {
   px: number;
 }): Promise<Series> => get(withQuery('/series', ask));
 
+/** The last seven days of every site that may be seen. */
+export const fetchCompleteness = (): Promise<Completeness> => get('/completeness');
 export const fetchGateways = (): Promise<{ gateways: Gateway[] }> => get('/gateways');
 export const addGateway = (name: string, site: string): Promise<NewGateway> => post('/gateways', { name, site });
 export const fetchSystem = (): Promise<SystemState> => get('/system');

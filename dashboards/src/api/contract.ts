@@ -357,6 +357,29 @@ export interface QuarantineOutcome {
   text: TwoTexts | null;
 }
 
+/** What came of a site on one of its own days. */
+export interface DayOfSite {
+  site: string;
+  name: string;
+  name_en: string;
+  /** `YYYY-MM-DD`. */
+  day: string;
+  expected: number;
+  good: number;
+  uncertain: number;
+  bad: number;
+  late: number;
+  declared: number;
+  unplanned: number;
+  /** Good and uncertain of expected, 0 to 1; null where nothing was expected. */
+  share: number | null;
+}
+
+export interface Completeness {
+  days: DayOfSite[];
+  truncated: boolean;
+}
+
 export interface Heartbeat {
   server_time: Millis;
   revision: number;

@@ -1,4 +1,5 @@
 // English. Names that come with the data (sites, people, comments) stay in the language they were written in.
+import { completenessEn } from './completeness';
 import type { Dictionary } from './dictionary';
 import { quarantine } from './en-quarantine';
 
@@ -333,6 +334,7 @@ export const en: Dictionary = {
     overridden: (list) => `changed parameters: ${list}`,
     note: 'A rule that cannot be evaluated does not count as normal.',
   },
+  completeness: completenessEn,
   system: {
     title: 'System',
     notices: 'System notices',

@@ -1,4 +1,5 @@
 // Chinese: the source of all texts of the console. Words follow the trade: 签收, 销警, 处置卡, 报备.
+import { completenessZh } from './completeness';
 import type { AgeWords } from '../model/age';
 import { quarantine } from './zh-quarantine';
 
@@ -332,6 +333,7 @@ export const zh = {
     overridden: (list: string) => `已改参数: ${list}`,
     note: '不能判定的规则不算正常。',
   },
+  completeness: completenessZh,
   system: {
     title: '系统',
     notices: '系统通知',
@@ -376,10 +378,7 @@ export const zh = {
     },
   },
   notFound: { title: '没有这个页面', back: '回到值守' },
-  tab: {
-    unacked: (count: number) => `(${count}) `,
-    lost: '[中断] ',
-  },
+  tab: { unacked: (count: number) => `(${count}) `, lost: '[中断] ' },
   announce: (level: string, site: string, what: string) => `新报警 ${level}: ${site} ${what}`,
   notify: { body: (site: string, what: string) => `${site} · ${what}` },
   suppressions: { calibration: '标校期间不推送', approved_work: '已批准的作业期间不推送' },

@@ -6,6 +6,8 @@ use rules::RuleState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::completeness::DayOfSite;
+
 /// Newest sample of a series.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LiveValue {
@@ -142,6 +144,11 @@ pub trait Sources: Send + Sync + Debug {
     fn gateway(&self, name: &str) -> GatewayLive;
     /// Every rule at every scope of a site.
     fn rule_states(&self, site: &str) -> Vec<RuleState>;
+    /// What came of the sites that `wanted` takes on the days from `from` to `to` (days since 1970-01-01 in the site's own
+    /// time), the newest day first.
+    fn completeness(&self, _from: i64, _to: i64, _wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        Vec::new()
+    }
     /// State of the service.
     fn system(&self) -> SystemLive;
 }

@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{BrokerConfig, Config, HttpConfig, LogConfig, StoreConfig};
+use super::{
+    BrokerConfig, Config, HeartbeatConfig, HttpConfig, LogConfig, StoreConfig, WatchConfig,
+};
 use crate::registry::seed::reader::{At, Table};
+use crate::secret::Secret;
+use crate::selfwatch::heartbeat;
 
 /// Default of `[log] bytes_max`: a day of 50,000 points a second at 3 bytes is 13 GB; most sites are far below.
 const LOG_BYTES: i64 = 8 << 30;
@@ -15,6 +19,8 @@ const LOG_BYTES_MIN: i64 = 64 << 20;
 const HOLE_DAYS: i64 = 30;
 /// Default of `[ingest] shutdown_grace_ms`.
 const GRACE_MS: i64 = 10_000;
+/// Default of `[watch] every_s`.
+const HEARTBEAT_S: i64 = 60;
 /// Default of `[http] listen`.
 const LISTEN: &str = "127.0.0.1:8080";
 
@@ -41,6 +47,7 @@ pub(super) fn read(root: Table<'_>, folder: &Path) -> Option<Config> {
     };
     let store = read_store(root.table("store"), folder);
     let http = read_http(root.table("http"));
+    let watch = read_watch(root.table("watch"));
     root.finish();
     Some(Config {
         state_dir: state_dir?,
@@ -50,6 +57,7 @@ pub(super) fn read(root: Table<'_>, folder: &Path) -> Option<Config> {
         broker: broker?,
         store: store?,
         http: http?,
+        watch,
     })
 }
 
@@ -207,4 +215,24 @@ fn read_http(table: Option<Table<'_>>) -> Option<HttpConfig> {
     }
     table.finish();
     listen.map(|listen| HttpConfig { listen, behind_tls })
+}
+
+fn read_watch(table: Option<Table<'_>>) -> WatchConfig {
+    let Some(table) = table else { return WatchConfig { synthetic: true, heartbeat: None } };
+    let synthetic = table.flag("synthetic").is_none_or(|f| f.value);
+    let every = within(&table, "every_s", HEARTBEAT_S, 10..=3_600);
+    let url = table.text("heartbeat_url");
+    if let Some(at) = url.as_ref().filter(|at| heartbeat::Target::parse(&at.value).is_none()) {
+        // The text itself is not repeated: its path is a secret.
+        table.problem_at(at, "must be http://host[:port]/path or https://host[:port]/path");
+    }
+    if url.is_some() && !synthetic {
+        table.problem("heartbeat_url needs synthetic = true: it says that alarms come, not that a process runs");
+    }
+    table.finish();
+    let heartbeat = url.map(|at| HeartbeatConfig {
+        url: Secret::new(at.value),
+        every: Duration::from_secs(every.unsigned_abs()),
+    });
+    WatchConfig { synthetic, heartbeat }
 }

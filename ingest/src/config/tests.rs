@@ -29,6 +29,8 @@ fn example_is_right_and_its_comments_are_the_defaults() {
         "kind",
         "listen",
         "behind_tls",
+        "synthetic",
+        "every_s",
     ];
     let on = example.lines().map(|line| {
         let key = line.strip_prefix("# ").and_then(|l| l.split_once(" = ")).map(|(key, _)| key);

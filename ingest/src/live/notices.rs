@@ -76,6 +76,20 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "evaluator_behind" => (AlarmsStopped, "报警判定停滞, 新数据超过 10 秒未判定"),
         "log_failing" => (AlarmsStopped, "中心日志无法写入, 暂不确认任何数据, 请检查磁盘"),
         "log_stalled" => (AlarmsStopped, "中心接收停滞, 请检查本机磁盘与负载"),
+        "self_watch_broker" => {
+            (AlarmsStopped, "自检报警未通过: 停在消息代理, 报警可能收不到, 请检查消息代理及其权限")
+        }
+        "self_watch_log" => {
+            (AlarmsStopped, "自检报警未通过: 停在中心日志, 报警可能收不到, 请检查本机磁盘")
+        }
+        "self_watch_evaluator" => (
+            AlarmsStopped,
+            "自检报警未通过: 停在报警判定, 报警可能收不到, 请检查本机负载与状态数据库",
+        ),
+        "self_watch_alarm" => {
+            (AlarmsStopped, "自检报警未通过: 停在报警写入, 报警可能收不到, 请检查状态数据库与磁盘")
+        }
+        "heartbeat_failed" => (Warning, "外部值守服务未收到心跳, 可能误报中心停机, 请检查网络："),
         "store_trouble" => (Warning, "历史库暂不接收数据, 报警不受影响, 数据留在中心日志中"),
         "store_refuses" => {
             (Warning, "历史库拒绝写入，数据留在中心日志中，报警不受影响，请按提示处理：")

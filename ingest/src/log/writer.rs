@@ -15,6 +15,7 @@ use super::{Batch, DecodedBlock, FollowError, Follower, Progress, RecordBody};
 use crate::chain_of;
 use crate::clock::Clock;
 use crate::live::Live;
+use crate::selfwatch::is_synthetic;
 use crate::store::{Class, Store, StoreBatch, StoreError};
 
 /// Longest wait for a record, so that a stop is noticed.
@@ -139,6 +140,10 @@ impl Writer {
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
         let mut blocks = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
+            // What the centre makes to watch itself is nobody's history.
+            if is_synthetic(&record.gateway) {
+                continue;
+            }
             match &record.body {
                 RecordBody::Block { block, decided } => self.passed(block, decided, &mut blocks)?,
                 // A person has said what its times are.

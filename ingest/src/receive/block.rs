@@ -12,6 +12,7 @@ use super::port::LogPort;
 use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{DecodedBlock, LogRecord, RecordBody};
+use crate::selfwatch::is_synthetic;
 
 /// Who sent it, in which boot, and when it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -209,7 +210,10 @@ impl Receiver {
         if !meta.masked_rows.is_empty() && self.is_quarantine_full(arrival) {
             return Ok(Outcome::Refused("quarantine_full"));
         }
-        self.watch_clock(port, arrival, &block, meta.is_ahead);
+        // The centre's own gateway is no witness of the centre's clock.
+        if !is_synthetic(name) {
+            self.watch_clock(port, arrival, &block, meta.is_ahead);
+        }
         self.watch_end(arrival, &block);
         let mut decided = self.release(arrival.gateway, &block.clock);
         decided.is_superseded = self.is_superseded(arrival, &block);

@@ -21,6 +21,7 @@ use wire::topic::{Topic, filter_state, filter_up};
 use super::worker::{Acker, Delivery, Outgoing, Ticket, ToWorker};
 use crate::chain_of;
 use crate::config::BrokerConfig;
+use crate::selfwatch::{Marks, is_synthetic};
 
 pub mod probe;
 pub mod profile;
@@ -119,6 +120,7 @@ pub async fn subscribe(
     inbox: SyncSender<ToWorker>,
     sessions: Arc<Sessions>,
     profile: Arc<Profile>,
+    marks: Arc<Marks>,
     stop: CancellationToken,
 ) {
     let metrics = profile.metrics();
@@ -129,7 +131,8 @@ pub async fn subscribe(
                 options.set_manual_acks(true);
                 let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
                 let session = sessions.begin(client.clone());
-                let connection = Connection { client, session, inbox: &inbox, profile: &profile };
+                let connection =
+                    Connection { client, session, inbox: &inbox, profile: &profile, marks: &marks };
                 let run = connection.run(events, &mut pause);
                 let ended = tokio::select! {
                     ended = run => ended,
@@ -162,6 +165,7 @@ struct Connection<'a> {
     session: u64,
     inbox: &'a SyncSender<ToWorker>,
     profile: &'a Profile,
+    marks: &'a Marks,
 }
 
 impl Connection<'_> {
@@ -211,7 +215,10 @@ impl Connection<'_> {
             self.profile.metrics().dropped("topic");
             return self.send(ToWorker::Void(ticket));
         };
-        self.profile.metrics().received_bytes.inc_by(publish.payload.len() as u64);
+        match is_synthetic(topic.gateway.as_str()) {
+            true => self.marks.returned(),
+            false => drop(self.profile.metrics().received_bytes.inc_by(publish.payload.len() as u64)),
+        }
         // What is longer than any frame goes on without its bytes: it is no frame either way, and the inbox stays small.
         let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;
         let payload = if is_frame { publish.payload } else { Bytes::new() };

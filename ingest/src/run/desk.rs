@@ -5,6 +5,7 @@ use rules::RuleState;
 use super::open::Parts;
 use crate::api::Sources;
 use crate::api::source::{GatewayLive, LiveValue, LogLive, StoreState, SystemLive};
+use crate::completeness::DayOfSite;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +31,13 @@ impl Sources for Desk {
 
     fn rule_states(&self, site: &str) -> Vec<RuleState> {
         self.parts.board.rule_states(site)
+    }
+
+    fn completeness(&self, from: i64, to: i64, wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        let registered = self.parts.registrar.current();
+        let now = self.parts.clock.now_ms();
+        let known = |site: &str| registered.site(site).is_some() && wanted(site);
+        self.parts.completeness.days(from, to, now, known)
     }
 
     fn system(&self) -> SystemLive {

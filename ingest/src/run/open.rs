@@ -9,13 +9,16 @@ use rules::Catalogue;
 use spool::{Log, LogOptions};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
-use wire::GatewayName;
+use wire::block::Link;
+use wire::{Epoch, GatewayName};
 
 use super::desk::Desk;
+use super::selfwatch::Shown;
 use super::{Lock, RunError};
 use crate::api::{ApiConfig, Hub, Parts as ApiParts, SetupToken};
 use crate::backup::UNFINISHED;
 use crate::clock::Clock;
+use crate::completeness::Completeness;
 use crate::config::{Config, StoreConfig};
 use crate::evaluate::Board;
 use crate::live::Live;
@@ -28,8 +31,8 @@ use crate::receive::gateway::{HELD_PREFIX, HeldBlock, KEPT_PREFIX, Kept, held_fr
 use crate::receive::mqtt::Sessions;
 use crate::receive::worker::{Outgoing, Works};
 use crate::receive::{GatewayState, Receiver};
-use crate::registry::Registrar;
 use crate::registry::seed::Seed;
+use crate::registry::{Registrar, Registry};
 use crate::state::State;
 use crate::store::Store;
 
@@ -107,6 +110,8 @@ pub(super) struct Parts {
     pub(super) failing: Arc<AtomicBool>,
     pub(super) facts_recorded: Arc<Notify>,
     pub(super) shared: Arc<Shared>,
+    pub(super) watching: Shown,
+    pub(super) completeness: Arc<Completeness>,
 }
 
 /// Everything open, nothing running.
@@ -114,6 +119,7 @@ pub(super) struct Opened {
     pub(super) lock: Lock,
     pub(super) works: Works,
     pub(super) receiver: Receiver,
+    pub(super) counting: (Arc<Completeness>, Follower),
     pub(super) store: Box<dyn Store>,
     pub(super) followers: [Follower; 2],
     pub(super) api: ApiParts,
@@ -141,6 +147,7 @@ pub(super) fn open(
     let log = open_log(config.log.bytes_max, &paths.log, now)?;
     let (mut log, receiver, shared) = begin(log, draw()?, now)?;
     log.bound(config.log.bytes_max);
+    let counting = count(&mut log, &shared, &registrar.current(), now)?;
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
@@ -160,7 +167,10 @@ pub(super) fn open(
         failing: Arc::default(),
         facts_recorded: Arc::default(),
         shared: Arc::clone(&shared),
+        watching: Shown::default(),
+        completeness: Arc::clone(&counting.0),
     };
+    parts.metrics.started_at.set(now.div_euclid(1_000));
     let works = Works {
         log,
         shared,
@@ -200,7 +210,7 @@ pub(super) fn open(
             ..ApiConfig::default()
         },
     };
-    Ok(Opened { lock, works, receiver, store, followers, api, parts })
+    Ok(Opened { lock, works, receiver, counting, store, followers, api, parts })
 }
 
 fn word_of(store: &StoreConfig) -> &'static str {
@@ -293,6 +303,27 @@ pub fn begin(
         "the durable log is open"
     );
     Ok((log, receiver, shared))
+}
+
+/// What came of each site, with the follower that reads on for it.
+fn count(
+    log: &mut Log,
+    shared: &Arc<Shared>,
+    registry: &Arc<Registry>,
+    now: i64,
+) -> Result<(Arc<Completeness>, Follower), RunError> {
+    let reader = log.reader().map_err(RunError::Log)?;
+    let mut follower = Follower::new(reader, Arc::clone(shared));
+    let counted = Completeness::open(log, &mut follower, registry, now);
+    Ok((Arc::new(counted.map_err(RunError::Writer)?), follower))
+}
+
+/// The end of a gateway's chain in the log, for the epoch that follows it.
+pub(super) fn tail_of(works: &Works, receiver: &Receiver, name: &GatewayName) -> Option<Link> {
+    let tail = receiver.gateway(name)?.kept.chain.tail()?;
+    let sets = works.log.epoch(name.as_str(), tail);
+    let last = sets.map_or(0, |sets| sets.covered.max().max(sets.logged.max()));
+    Some(Link { epoch: Epoch(tail), last, gateway: None })
 }
 
 /// What the log kept of each gateway.

@@ -11,6 +11,7 @@ use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
 use ingest::api::source::{GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, SystemLive};
 use ingest::api::{Api, ApiConfig, Beside, Hub, Parts, SetupToken, Sources};
 use ingest::clock::Clock;
+use ingest::completeness::{Counts, DayOfSite};
 use ingest::quarantine::{Desk, Quarantine};
 use ingest::registry::Registrar;
 use ingest::registry::seed::Seed;
@@ -66,6 +67,17 @@ impl Sources for Running {
     }
     fn rule_states(&self, _site: &str) -> Vec<rules::RuleState> {
         Vec::new()
+    }
+    fn completeness(&self, from: i64, to: i64, wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        let counts = Counts { expected: 200.0, good: 90, uncertain: 10, ..Counts::default() };
+        let today = NOW / 86_400_000;
+        let days = [today, today - 1].into_iter().filter(|day| (from..=to).contains(day));
+        let sites = ["a", "b"].into_iter().filter(|site| wanted(site)).collect::<Vec<_>>();
+        let of = |day| {
+            let row = move |site: &&str| DayOfSite { site: (*site).to_owned(), day, counts };
+            sites.iter().map(row).collect::<Vec<_>>()
+        };
+        days.flat_map(of).collect()
     }
     fn system(&self) -> SystemLive {
         assert!(!self.system_panics, "a handler that panics");

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use anyhow::Result;
 use clap::Parser;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, store, throughput};
+use tests::bench::{bytes, edge, latency, restart, store, throughput};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only sections whose name starts so: wire, store, throughput.q1, throughput.q20.sink, gateway, latency …
+    /// Only sections whose name starts so: wire, store, throughput.q1, throughput.q20.sink, gateway, restart, latency …
     #[arg(long)]
     only: Vec<String>,
     /// Divides the load: 1 for figures to publish, 10 for a quick look.
@@ -54,6 +54,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("gateway") {
         section(&mut report, "gateway", async |r| edge::run(r).await).await;
+    }
+    if wanted("restart") {
+        section(&mut report, "restart", async |r| restart::run(r, scale).await).await;
     }
     if wanted("latency_ms") {
         section(&mut report, "latency_ms", async |r| latency::run(r).await).await;
@@ -168,6 +171,15 @@ fn table(report: &Report) {
         figure("gateway.points_per_s")
     );
     println!(
+        "restart        {} s from the start of the process to the first evaluation with {} rules at {} gateways, {} MB ({} MB at most); the evaluator alone {} s",
+        figure("restart.process_s"),
+        figure("restart.rules"),
+        figure("restart.gateways"),
+        figure("restart.rss_mb"),
+        figure("restart.peak_mb"),
+        figure("restart.evaluator_s")
+    );
+    println!(
         "latency        alarm p50 {} ms, p99 {} ms from reply to browser; newest values {} and {} ms\n",
         figure("latency_ms.p50"),
         figure("latency_ms.p99"),
@@ -204,6 +216,11 @@ fn table(report: &Report) {
             Wanted::Most(3.0),
         ),
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
+        (
+            "restart: a million rules back in < 3 s",
+            report.get("restart.process_s"),
+            Wanted::Most(3.0),
+        ),
         (
             "alarm: p99 < 200 ms from reply to browser",
             report.get("latency_ms.p99"),

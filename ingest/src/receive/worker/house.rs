@@ -9,6 +9,7 @@ use super::super::gateway::Hole;
 use super::super::{Effects, GatewayState, Quarantined};
 use super::{Failed, Worker, finish};
 use crate::metrics::gauge;
+use crate::selfwatch::is_synthetic;
 
 /// Time between two rounds, ms.
 const HOUSE_MS: i64 = 5_000;
@@ -235,7 +236,10 @@ impl Worker {
         let (metrics, progress) = (&self.works.metrics, &self.works.progress);
         metrics.store_position.set(gauge(progress.store_position()));
         metrics.evaluator_position.set(gauge(progress.judged_position()));
-        let heard = self.receiver.gateways().filter(|(_, g)| now - g.ack.heard_at < 60_000);
+        let heard = self
+            .receiver
+            .gateways()
+            .filter(|(name, g)| now - g.ack.heard_at < 60_000 && !is_synthetic(name.as_str()));
         metrics.gateways_heard.set(gauge(heard.count() as u64));
         metrics.quarantine_entries.set(gauge(self.works.quarantine.open_entries()));
         let distrusted = self.receiver.distrusts_own_clock(now);
