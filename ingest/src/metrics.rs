@@ -57,6 +57,8 @@ pub struct Metrics {
     pub store_failures: Gauge,
     /// Samples handed to the store since the start.
     pub store_samples: Gauge,
+    /// Samples that the database's own retention dropped since the start.
+    pub store_dropped: Gauge,
     /// 1 while the gateways' clocks say that the centre's is wrong.
     pub clock_distrusted: Gauge,
     /// Gateways heard within the last minute.
@@ -95,6 +97,7 @@ impl Default for Metrics {
             store_trouble "store_trouble" "0 well, 1 retrying, 2 a person has to mend the store";
             store_failures "store_failures" "Failed tries of the store writer since the start";
             store_samples "store_samples" "Samples handed to the store since the start";
+            store_dropped "store_dropped_by_retention" "Samples older than the database keeps, dropped by it since the start";
             clock_distrusted "clock_distrusted" "1 while gateways say that the centre's clock is wrong";
             gateways_heard "gateways_heard" "Gateways heard within the last minute";
             quarantine_entries "quarantine_entries" "Open entries of the quarantine";
@@ -127,6 +130,7 @@ impl Metrics {
             store_trouble: Gauge::default(),
             store_failures: Gauge::default(),
             store_samples: Gauge::default(),
+            store_dropped: Gauge::default(),
             clock_distrusted: Gauge::default(),
             gateways_heard: Gauge::default(),
             quarantine_entries: Gauge::default(),

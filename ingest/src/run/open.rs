@@ -31,6 +31,7 @@ use crate::registry::Registrar;
 use crate::registry::seed::Seed;
 use crate::state::State;
 use crate::store::Store;
+use crate::store::sink::SinkKind;
 
 /// Where the lineage of starts lies in the log.
 const LINEAGE_KEY: &[u8] = b"lineage";
@@ -136,7 +137,7 @@ pub(super) fn open(
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
     let refused = RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
-    let store = super::store::open(&config.store, &paths, Arc::new(refused))?;
+    let store = super::store::open(&config.store, &paths, Arc::new(refused), config.log.hole_max)?;
     let hub = Arc::new(Hub::new(now));
     let parts = Parts {
         state: state.clone(),
@@ -191,6 +192,8 @@ fn word_of(store: &StoreConfig) -> &'static str {
     match store {
         StoreConfig::Embedded { .. } => "embedded",
         StoreConfig::Influx { .. } => "influx",
+        StoreConfig::Sink { kind: SinkKind::Influx1, .. } => "influxdb1",
+        StoreConfig::Sink { kind: SinkKind::Victoria, .. } => "victoriametrics",
         StoreConfig::Discard => "discard",
     }
 }

@@ -46,6 +46,7 @@ async fn metrics(Given(parts): Given<Parts>) -> Response {
     metrics.store_trouble.set(gauge(parts.stats.trouble.load(Relaxed)));
     metrics.store_failures.set(gauge(parts.stats.failures.load(Relaxed)));
     metrics.store_samples.set(gauge(parts.stats.samples.load(Relaxed)));
+    metrics.store_dropped.set(gauge(parts.stats.dropped.load(Relaxed)));
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics.page()).into_response()
 }
