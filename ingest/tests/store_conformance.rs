@@ -8,6 +8,8 @@
 
 #[path = "store_conformance/blocks.rs"]
 mod blocks;
+#[path = "store_conformance/check.rs"]
+mod check;
 #[path = "store_conformance/embedded.rs"]
 mod embedded;
 #[path = "store_conformance/fake.rs"]

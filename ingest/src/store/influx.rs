@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use super::bounds::Bounds;
 use super::cursor::Cursor;
+use super::line::LineWriter;
 use super::push::endpoint::{Endpoint, INFLUX, V2};
 pub use super::push::token::Token;
 use super::push::{self, Counts, DAY_MS, Limits, Pusher};
@@ -99,6 +100,8 @@ pub struct InfluxStore {
     dirty: Arc<Dirty>,
     rollup: Option<Rollup>,
     is_checked: bool,
+    /// Nothing is condensed, and no marks of earlier times are left.
+    is_given_up: bool,
 }
 
 impl InfluxStore {
@@ -111,14 +114,28 @@ impl InfluxStore {
         let names = (options.org.as_str(), options.bucket.as_str());
         let v2 = V2::new(&options.url, names, options.token.clone(), options.limits)?;
         let endpoint = Endpoint::V2(Box::new(v2));
-        let pusher =
-            Pusher::new(endpoint, sink, options.limits.batch_lines, options.retention_days)?;
+        let pusher = Pusher::new(
+            endpoint,
+            sink,
+            LineWriter::new(),
+            options.limits.batch_lines,
+            options.retention_days,
+        )?;
         let cursor = Cursor::open(&options.cursor)?;
         let of = format!("{} {} {}", options.url, options.org, options.bucket);
         let dirty = Arc::new(Dirty::open(&options.cursor.with_extension("rollup"), &of)?);
         let reader = InfluxReader::new(Client::new(&options)?, Arc::clone(&dirty))?;
         let reader = Arc::new(reader);
-        Ok(Self { pusher, reader, cursor, dirty, rollup: None, is_checked: false, options })
+        Ok(Self {
+            pusher,
+            reader,
+            cursor,
+            dirty,
+            rollup: None,
+            is_checked: false,
+            is_given_up: false,
+            options,
+        })
     }
 
     /// Asks the database whether it is an InfluxDB 2 and token, organisation, bucket and retention are as configured;
@@ -181,13 +198,18 @@ impl Store for InfluxStore {
         // Before the lines go: from here on nobody takes the condensed hours for whole.
         if self.options.rollups {
             self.dirty.mark(batch, self.bounds());
+        } else if !self.is_given_up {
+            self.dirty.give_up()?;
+            self.is_given_up = true;
         }
         if let Err(error) = self.pusher.push(batch) {
             self.is_checked &= !matches!(error, StoreError::Refused { .. });
             return Err(error);
         }
         // Before the position: what is not sent again must not be forgotten.
-        self.dirty.landed()?;
+        if self.options.rollups {
+            self.dirty.landed()?;
+        }
         self.cursor.set(batch.up_to)
     }
 

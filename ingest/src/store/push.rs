@@ -93,6 +93,7 @@ impl Pusher {
     pub(super) fn new(
         endpoint: Endpoint,
         sink: Arc<dyn RefusalSink>,
+        lines: LineWriter,
         batch_lines: usize,
         retention_days: Option<u32>,
     ) -> Result<Self, StoreError> {
@@ -105,7 +106,7 @@ impl Pusher {
             endpoint,
             sink,
             bounds,
-            lines: LineWriter::new(),
+            lines,
             work: Work::default(),
             batch_lines: batch_lines.max(1),
             in_flight: IN_FLIGHT,

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cursor::Cursor;
+use super::line::LineWriter;
 use super::push::endpoint::{Endpoint, Plain};
 use super::push::token::Token;
 use super::push::{self, Counts, Limits, Pusher, answer};
@@ -140,8 +141,12 @@ impl LineStore {
         let client = client.map_err(|e| http.unavailable(answer::chain(&e)))?;
         let login = options.login.clone();
         let endpoint = Endpoint::Plain(Box::new(Plain { name, url, login, client, mend }));
+        let lines = match options.kind {
+            SinkKind::Influx1 => LineWriter::new(),
+            SinkKind::Victoria => LineWriter::doubling(),
+        };
         let pusher =
-            Pusher::new(endpoint, sink, options.limits.batch_lines, options.retention_days)?;
+            Pusher::new(endpoint, sink, lines, options.limits.batch_lines, options.retention_days)?;
         let reader: Arc<dyn HistoryReader> = match options.kind {
             SinkKind::Influx1 => {
                 Arc::new(influx1::Reader::new(Http::new(&options)?, &options.database)?)

@@ -69,7 +69,6 @@ fn what_is_wrong_with_the_configuration_is_said_with_how_to_mend_it() {
     let late = InfluxOptions { late_days: 30, ..good };
     let found = InfluxStore::open(late, Arc::new(Kept::default()) as _).unwrap().check().unwrap();
     assert!(found.warnings.iter().any(|w| w.contains("hole_max_days")), "{found:?}");
-    assert!(found.version.is_some_and(|v| v.starts_with("2.")));
 }
 
 #[test]
@@ -148,12 +147,12 @@ fn a_huge_batch_goes_in_pieces() {
     let options = InfluxOptions { rollups: false, ..influxd.options("huge") };
     let mut store = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
     let rows = |position: u64| -> Vec<Row> {
-        let from = DAY + position as i64 * 10_000;
-        (0..10_000).map(|n| one(from + n, n as f64)).collect()
+        let from = DAY + position as i64 * 1_000;
+        (0..1_000).map(|n| one(from + n, n as f64)).collect()
     };
     let m = device("S", "M1", &["u_a"]);
-    let blocks = (0..30).map(|position| m.block(position + 1, &rows(position))).collect();
-    store.write(&StoreBatch { up_to: Position { log_id: LOG, position: 30 }, blocks }).unwrap();
+    let blocks = (0..300).map(|position| m.block(position + 1, &rows(position))).collect();
+    store.write(&StoreBatch { up_to: Position { log_id: LOG, position: 300 }, blocks }).unwrap();
     assert_eq!(store.counts().samples, 300_000);
     assert!(store.counts().requests >= 60);
     let query = HistoryQuery {

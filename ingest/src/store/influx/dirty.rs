@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::store::bounds::{AHEAD_MAX_MS, Bounds, EARLIEST_MS};
+use crate::store::bounds::{Bounds, EARLIEST_MS};
 use crate::store::cursor;
+use crate::store::history::TIME_MAX_MS;
 use crate::store::{StoreBatch, StoreError};
 
 /// Ms of an hour.
@@ -20,8 +21,12 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 const SPANS_MAX: usize = 128;
 /// Most spans that a query is cut into: many small ones cost more than reading samples in between.
 pub(super) const QUERY_SPANS_MAX: usize = 9;
-/// Hours of one site that are condensed at once.
-const SITE_HOURS_MAX: i64 = 24;
+/// Hours that are condensed at once: at first, and at most where that is quick.
+const PACE: i64 = 6;
+const PACE_MAX: i64 = 24 * 31;
+/// What is quick, and what is slow: then fewer hours are taken the next time.
+const QUICK: Duration = Duration::from_secs(2);
+const SLOW: Duration = Duration::from_secs(20);
 /// How long a site waits at least after it could not be condensed.
 const FAILED_PAUSE: Duration = Duration::from_secs(300);
 /// Stands for all sites.
@@ -51,7 +56,7 @@ pub(super) struct Job {
 /// Hours from, inclusive, to, exclusive, since the epoch; ascending, apart from each other.
 type Hours = Vec<(i64, i64)>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     sites: BTreeMap<String, Hours>,
     /// Touched by the batch on its way: nobody may condense these.
@@ -64,6 +69,23 @@ struct Inner {
     /// The buckets are there and somebody condenses.
     is_ready: bool,
     is_changed: bool,
+    /// Hours that are condensed at once.
+    pace: i64,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            sites: BTreeMap::new(),
+            flying: BTreeSet::new(),
+            working: None,
+            again: Vec::new(),
+            touched: BTreeMap::new(),
+            is_ready: false,
+            is_changed: false,
+            pace: PACE,
+        }
+    }
 }
 
 /// See the module.
@@ -190,13 +212,12 @@ impl Dirty {
             if inner.touched.get(site).is_some_and(|at| at.elapsed() < quiet) {
                 continue;
             }
-            let most = if site == ALL { 1 } else { SITE_HOURS_MAX };
             // The newest first: that is what is looked at.
             let newest = hours.iter().rev().find(|(from, _)| *from < end);
             let Some((from, to)) = newest.map(|(from, to)| (*from, (*to).min(end))) else {
                 continue;
             };
-            let range = (from.max(to - most), to);
+            let range = (from.max(to - inner.pace), to);
             let flies = |(of, hour): &(String, i64)| {
                 (site == ALL || of == site) && (range.0..range.1).contains(hour)
             };
@@ -214,10 +235,16 @@ impl Dirty {
     }
 
     /// The job that was taken is done, or was not: what was touched meanwhile stays marked.
-    pub(super) fn finish(&self, is_done: bool) -> Result<(), StoreError> {
+    pub(super) fn finish(&self, is_done: bool, took: Duration) -> Result<(), StoreError> {
         let mut inner = self.lock();
         let Some((site, range)) = inner.working.take() else { return Ok(()) };
         let again = std::mem::take(&mut inner.again);
+        inner.pace = match took {
+            _ if !is_done => (inner.pace / 4).max(1),
+            took if took < QUICK => (inner.pace * 2).min(PACE_MAX),
+            took if took > SLOW => (inner.pace / 2).max(1),
+            _ => inner.pace,
+        };
         if !is_done {
             // One site that cannot be condensed must not keep the others waiting.
             inner.touched.insert(site, Instant::now() + FAILED_PAUSE);
@@ -236,13 +263,29 @@ impl Dirty {
         self.save(&mut inner)
     }
 
-    /// Nothing is older than this (ms): what was marked before it is taken away.
-    pub(super) fn begins_at(&self, oldest: i64) {
+    /// Nothing is older than `oldest` or newer than `newest` (ms): what was marked beside them for all sites is taken away.
+    /// What came meanwhile has marks of its own site.
+    pub(super) fn lies_within(&self, oldest: i64, newest: i64) -> Result<(), StoreError> {
         let mut inner = self.lock();
-        let hour = oldest.div_euclid(HOUR_MS);
-        if let Some(hours) = inner.sites.get_mut(ALL) {
-            *hours = without(hours, (i64::MIN, hour));
+        let (first, last) = (oldest.div_euclid(HOUR_MS), newest.div_euclid(HOUR_MS));
+        if let Some(hours) = inner.sites.remove(ALL) {
+            let within = hours.iter().map(|(from, to)| ((*from).max(first), (*to).min(last + 1)));
+            let within: Hours = within.filter(|(from, to)| from < to).collect();
+            if !within.is_empty() {
+                inner.sites.insert(ALL.to_owned(), within);
+            }
             inner.is_changed = true;
+        }
+        self.save(&mut inner)
+    }
+
+    /// Nobody marks from now on: at the next start everything is marked.
+    pub(super) fn give_up(&self) -> Result<(), StoreError> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(cursor::failed("remove marks of condensed hours", &self.path, &e))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -257,8 +300,7 @@ impl Dirty {
 impl Inner {
     /// Marks every hour there can be.
     fn everything(&mut self) {
-        let now = jiff::Timestamp::now().as_millisecond();
-        let (from, to) = (EARLIEST_MS.div_euclid(HOUR_MS), (now + AHEAD_MAX_MS) / HOUR_MS + 1);
+        let (from, to) = (EARLIEST_MS.div_euclid(HOUR_MS), TIME_MAX_MS / HOUR_MS);
         self.add(ALL, (from, to));
     }
 

@@ -203,16 +203,23 @@ pub(super) fn hours(
     out
 }
 
-/// The time of the oldest sample.
-pub(super) fn oldest(bucket: &str, from: i64, to: i64) -> String {
+/// The times of the oldest and the newest sample.
+pub(super) fn ends(bucket: &str, from: i64, to: i64) -> String {
     let families: Vec<String> =
         FAMILIES.iter().map(|f| format!("r._measurement == \"{}\"", f.as_str())).collect();
-    format!(
-        "{} |> filter(fn: (r) => {}) |> first() |> keep(columns: [\"_time\"]) |> group() |> min(column: \"_time\") \
-         |> map(fn: (r) => ({{_time: r._time, _value: 0}})) |> yield(name: \"oldest\")\n",
-        range(bucket, from, to),
-        families.join(" or "),
-    )
+    let families = families.join(" or ");
+    let range = range(bucket, from, to);
+    let mut out = String::new();
+    for (one, of_all) in [("first", "min"), ("last", "max")] {
+        push(
+            &mut out,
+            format_args!(
+                "{range} |> filter(fn: (r) => {families}) |> {one}() |> keep(columns: [\"_time\"]) |> group() \
+                 |> {of_all}(column: \"_time\") |> map(fn: (r) => ({{_time: r._time, _value: 0}})) |> yield(name: \"{one}\")\n"
+            ),
+        );
+    }
+    out
 }
 
 fn of_site(site: Option<&str>) -> String {

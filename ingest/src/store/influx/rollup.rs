@@ -6,18 +6,19 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dirty::{Dirty, Job};
 use super::query::Client;
 use super::{INFLUX, InfluxOptions, StoreError, flux, push, unavailable};
-use crate::store::bounds::{AHEAD_MAX_MS, EARLIEST_MS};
+use crate::store::bounds::EARLIEST_MS;
+use crate::store::history::TIME_MAX_MS;
 
 /// How often the thread looks for work.
 const LOOK: Duration = Duration::from_secs(2);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Longest time that one hour may take.
+/// Longest time that one piece of work may take.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The thread that condenses; ends when dropped, after the request under way.
@@ -70,17 +71,17 @@ impl<'a> Works<'a> {
         Ok(Self { runtime: push::runtime(INFLUX)?, client, org: &options.org, dirty })
     }
 
-    /// Where nothing was ever condensed, finds out where the data begin: years of nothing need no work.
+    /// Where nothing was ever condensed, finds out where the data begin and end: years of nothing need no work.
     fn begin(&self) -> Result<(), StoreError> {
         if !self.dirty.is_untouched() {
             return Ok(());
         }
-        let end = now() + AHEAD_MAX_MS;
-        let mut oldest = end;
-        let text = flux::oldest(&self.client.bucket, EARLIEST_MS, end);
-        self.client.ask(&self.runtime, &text, |row| oldest = oldest.min(row.time))?;
-        self.dirty.begins_at(oldest);
-        Ok(())
+        let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+        let text = flux::ends(&self.client.bucket, EARLIEST_MS, TIME_MAX_MS);
+        self.client.ask(&self.runtime, &text, |row| {
+            (oldest, newest) = (oldest.min(row.time), newest.max(row.time));
+        })?;
+        self.dirty.lies_within(oldest, newest)
     }
 
     fn condense(&self, job: &Job) -> Result<(), StoreError> {
@@ -92,8 +93,9 @@ impl<'a> Works<'a> {
 
     fn one(&self, ended: i64, quiet: Duration) -> Result<bool, StoreError> {
         let Some(job) = self.dirty.take(ended, quiet) else { return Ok(false) };
+        let begun = Instant::now();
         let done = self.condense(&job);
-        self.dirty.finish(done.is_ok())?;
+        self.dirty.finish(done.is_ok(), begun.elapsed())?;
         done.map(|()| true)
     }
 }

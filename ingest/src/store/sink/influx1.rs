@@ -34,7 +34,9 @@ pub(super) async fn check(http: &Http, options: &SinkOptions) -> Result<SinkFoun
     let mut found = SinkFound { version, ..SinkFound::default() };
     let rows = ask(http, "", "SHOW DATABASES").await?;
     if !rows.iter().any(|row| row.get("name") == Some(&options.database)) {
-        let create = format!("CREATE DATABASE {}", identifier(&options.database));
+        let duration = options.retention_days.map(|days| format!(" WITH DURATION {days}d"));
+        let name = identifier(&options.database);
+        let create = format!("CREATE DATABASE {name}{}", duration.unwrap_or_default());
         if !options.create_database {
             return Err(http.refused(
                 format!("there is no database {:?}", options.database),
@@ -45,15 +47,9 @@ pub(super) async fn check(http: &Http, options: &SinkOptions) -> Result<SinkFoun
         if options.only_look {
             return Ok(found);
         }
-        http.good(http.post("query", &[("q", &create)]).await?)?;
+        let answer = http.good(http.post("query", &[("q", &create)]).await?)?;
+        read(http, &answer, |_, _| {})?;
         tracing::info!(database = %options.database, "database created");
-        if let Some(days) = options.retention_days {
-            let policy = format!(
-                "ALTER RETENTION POLICY \"autogen\" ON {} DURATION {days}d",
-                identifier(&options.database)
-            );
-            http.good(http.post("query", &[("q", &policy)]).await?)?;
-        }
     }
     let question = format!("SHOW RETENTION POLICIES ON {}", identifier(&options.database));
     let policies = ask(http, "", &question).await?;

@@ -71,7 +71,7 @@ fn condensed(dirty: &Dirty, site: &str) -> Vec<(i64, i64, bool)> {
 fn work(dirty: &Dirty) -> usize {
     let mut jobs = 0;
     while dirty.take(DAY + 1_000 * H, Duration::ZERO).is_some() {
-        dirty.finish(true).unwrap();
+        dirty.finish(true, Duration::ZERO).unwrap();
         jobs += 1;
     }
     jobs
@@ -81,8 +81,8 @@ fn work(dirty: &Dirty) -> usize {
 fn settled(folder: &Path) -> Dirty {
     let dirty = open(folder);
     assert_eq!(condensed(&dirty, "S"), [(0, 24, false)], "nothing is whole at first");
-    dirty.begins_at(DAY);
-    assert!(work(&dirty) > 24);
+    dirty.lies_within(DAY, DAY + 30 * H).unwrap();
+    assert!(work(&dirty) > 1);
     dirty
 }
 
@@ -113,11 +113,11 @@ fn what_is_touched_while_it_is_condensed_stays_marked() {
     assert_eq!(job, Job { site: Some("S".into()), range: (DAY + 5 * H, DAY + 6 * H) });
     dirty.mark(&batch("S", &[DAY + 5 * H + 1]), Bounds::default());
     dirty.landed().unwrap();
-    dirty.finish(true).unwrap();
+    dirty.finish(true, Duration::ZERO).unwrap();
     assert_eq!(condensed(&dirty, "S"), [(0, 5, true), (5, 6, false), (6, 24, true)]);
     // A failure leaves the mark.
     dirty.take(DAY + 1_000 * H, Duration::ZERO).unwrap();
-    dirty.finish(false).unwrap();
+    dirty.finish(false, Duration::ZERO).unwrap();
     assert_eq!(work(&dirty), 1);
 }
 
@@ -150,6 +150,11 @@ fn damage_another_bucket_and_absurd_times_mark_too_much_never_too_little() {
     }
     dirty.forget();
     assert_eq!(condensed(&dirty, "S"), [(0, 24, false)]);
+    // While nobody marks, nothing that is condensed can be trusted.
+    let dirty = settled(folder.path());
+    dirty.give_up().unwrap();
+    dirty.give_up().unwrap();
+    assert_eq!(condensed(&open(folder.path()), "S"), [(0, 24, false)]);
 }
 
 #[test]
