@@ -194,8 +194,8 @@ impl Store for LineStore {
             self.check()?;
         }
         if self.position.is_due() {
-            let start = self.pusher.runtime.block_on(victoria::started_at(&self.http))?;
-            self.position.seen(start)?;
+            let (started, taken) = self.pusher.runtime.block_on(victoria::process(&self.http))?;
+            self.position.seen(started, taken)?;
         }
         if let Err(error) = self.pusher.push(batch) {
             self.is_checked &= !matches!(error, StoreError::Refused { .. });

@@ -24,13 +24,14 @@ pub(super) struct Durable {
     /// `None` for a database that syncs before it answers.
     hold: Option<Duration>,
     waiting: VecDeque<(Instant, Position)>,
-    started_at: Option<String>,
+    /// The server's process: when it was started and how much it had taken at the last look.
+    process: Option<(String, u64)>,
     looked: Option<Instant>,
 }
 
 impl Durable {
     pub(super) fn new(cursor: Cursor, hold: Option<Duration>) -> Self {
-        Self { cursor, hold, waiting: VecDeque::new(), started_at: None, looked: None }
+        Self { cursor, hold, waiting: VecDeque::new(), process: None, looked: None }
     }
 
     /// What is surely on the server's disk.
@@ -44,15 +45,18 @@ impl Durable {
         self.looked.is_none_or(|at| at.elapsed() >= LOOK.min(hold / 4))
     }
 
-    /// The server says when it was started.
+    /// The server says when it was started and how much it has taken since: less than before is another process too.
     ///
     /// # Errors
     /// [`StoreError::Lost`] where it was restarted since; or of the cursor's file.
-    pub(super) fn seen(&mut self, started_at: String) -> Result<(), StoreError> {
+    pub(super) fn seen(&mut self, started_at: String, taken: u64) -> Result<(), StoreError> {
         let now = Instant::now();
         self.looked = Some(now);
-        let is_same = self.started_at.as_ref().is_none_or(|known| *known == started_at);
-        self.started_at = Some(started_at);
+        let is_same = self
+            .process
+            .as_ref()
+            .is_none_or(|(known, before)| *known == started_at && *before <= taken);
+        self.process = Some((started_at, taken));
         if !is_same && !self.waiting.is_empty() {
             self.waiting.clear();
             let store = "VictoriaMetrics";
@@ -101,32 +105,36 @@ mod tests {
     #[test]
     fn a_position_counts_only_after_the_hold_on_the_same_server() {
         let (mut d, _folder) = of(Some(Duration::ZERO));
-        d.seen("1".into()).unwrap();
+        d.seen("1".into(), 0).unwrap();
         d.taken(at(5)).unwrap();
         assert_eq!(d.position(), None, "taken is not on disk");
-        d.seen("1".into()).unwrap();
+        d.seen("1".into(), 0).unwrap();
         assert_eq!(d.position(), Some(at(5)));
         let (mut d, _folder) = of(Some(Duration::from_secs(3_600)));
-        d.seen("1".into()).unwrap();
+        d.seen("1".into(), 0).unwrap();
         d.taken(at(5)).unwrap();
-        d.seen("1".into()).unwrap();
+        d.seen("1".into(), 0).unwrap();
         assert_eq!(d.position(), None);
     }
 
     #[test]
     fn a_restarted_server_sends_the_writer_back() {
         let (mut d, _folder) = of(Some(Duration::ZERO));
-        d.seen("1".into()).unwrap();
+        d.seen("1".into(), 0).unwrap();
         d.taken(at(5)).unwrap();
-        d.seen("1".into()).unwrap();
+        d.seen("1".into(), 0).unwrap();
         d.taken(at(9)).unwrap();
-        let error = d.seen("2".into()).unwrap_err();
+        let error = d.seen("2".into(), 0).unwrap_err();
         assert!(
             matches!(error, StoreError::Lost { position: Some(p), .. } if p == at(5)),
             "{error}"
         );
-        d.seen("2".into()).unwrap();
+        d.seen("2".into(), 0).unwrap();
         assert_eq!(d.position(), Some(at(5)));
+        // Started within the same second.
+        d.seen("2".into(), 7).unwrap();
+        d.taken(at(9)).unwrap();
+        assert!(d.seen("2".into(), 6).is_err());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) async fn check(http: &Http, options: &SinkOptions) -> Result<SinkFoun
         )),
         _ => {}
     }
-    started_at(http).await?;
+    process(http).await?;
     Ok(found)
 }
 
@@ -84,23 +84,22 @@ fn seconds(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// When the process was started, as it says it: another text is another process.
-pub(super) async fn started_at(http: &Http) -> Result<String, StoreError> {
-    const NAME: &str = "vm_app_start_timestamp";
-    const PRECISE: &str = "process_start_time_seconds";
+/// Which process answers: when it was started, in its own words (whole seconds), and how many lines it has taken since,
+/// which only grows.
+pub(super) async fn process(http: &Http) -> Result<(String, u64), StoreError> {
+    const STARTED: &str = "vm_app_start_timestamp ";
+    const TAKEN: &str = "vm_rows_inserted_total{type=\"influx\"} ";
     let body = http.good(http.get("metrics", &[]).await?)?;
     let text = String::from_utf8_lossy(&body);
-    let value = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.rsplit_once(' ').map(|(_, value)| value.to_owned())
-    };
-    match (value(NAME), value(PRECISE)) {
-        (None, None) => Err(http.refused(
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let Some(started) = value(STARTED) else {
+        return Err(http.refused(
             "its /metrics does not say when it was started".to_owned(),
             "let davy-ingest read /metrics of VictoriaMetrics: it must notice a restart",
-        )),
-        (one, other) => Ok(format!("{one:?} {other:?}")),
-    }
+        ));
+    };
+    let taken = value(TAKEN).and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+    Ok((started.to_owned(), taken))
 }
 
 /// Asks history.
