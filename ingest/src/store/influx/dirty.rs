@@ -214,10 +214,10 @@ impl Dirty {
             }
             // The newest first: that is what is looked at.
             let newest = hours.iter().rev().find(|(from, _)| *from < end);
-            let Some((from, to)) = newest.map(|(from, to)| (*from, (*to).min(end))) else {
-                continue;
-            };
-            let range = (from.max(to - inner.pace), to);
+            let Some(to) = newest.map(|(_, to)| (*to).min(end)) else { continue };
+            // What lies between marked hours is condensed once more, which changes nothing: one question instead of many.
+            let first = hours.iter().find(|(_, end)| *end > to - inner.pace);
+            let range = (first.map_or(to - 1, |(from, _)| (*from).max(to - inner.pace)), to);
             let flies = |(of, hour): &(String, i64)| {
                 (site == ALL || of == site) && (range.0..range.1).contains(hour)
             };

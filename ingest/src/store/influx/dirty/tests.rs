@@ -99,7 +99,7 @@ fn a_late_batch_marks_its_hours_of_its_site_until_they_are_rebuilt() {
     assert_eq!(work(&dirty), 0);
     dirty.landed().unwrap();
     assert_eq!(condensed(&open(folder.path()), "S"), want, "durable before the position moves");
-    assert_eq!(work(&dirty), 2);
+    assert_eq!(work(&dirty), 1, "what lies near is done at once");
     assert_eq!(condensed(&open(folder.path()), "S"), [(0, 24, true)]);
 }
 
