@@ -22,7 +22,7 @@ demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a brok
 
 test: check servers ## everything: checks, unit, property, system and browser tests with real servers
 	@echo "── system, unit and property tests"
-	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server chromium)"; \
+	eval "$$(tests/servers/get.sh --export influxd influxd1 victoria-metrics mosquitto nats-server chromium)"; \
 	cargo build --workspace --bins --features tests/demo && \
 	cargo test --workspace --features tests/demo
 	@echo "── browser tests"
@@ -56,7 +56,7 @@ mutants: ## put known faults into the code, one at a time: the simulation must c
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 
 servers:
-	@tests/servers/get.sh influxd mosquitto nats-server chromium
+	@tests/servers/get.sh influxd influxd1 victoria-metrics mosquitto nats-server chromium
 
 dashboards/node_modules/.package-lock.json: dashboards/package-lock.json
 	cd dashboards && npm ci --no-audit --no-fund

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::registry::seed::reader::{Problem, Problems, Table};
+use crate::store::sink::SinkKind;
 
 mod section;
 
@@ -90,6 +91,27 @@ pub enum StoreConfig {
         bucket: String,
         /// File with the token.
         token_file: PathBuf,
+        /// Create the buckets that are missing.
+        create_bucket: bool,
+        /// What the bucket is to keep, days; `None` = whatever it keeps.
+        retention_days: Option<u32>,
+        /// Whether minutes and hours are condensed into two more buckets.
+        rollups: bool,
+    },
+    /// In another database that takes line protocol.
+    Sink {
+        /// Which one.
+        kind: SinkKind,
+        /// Its address.
+        url: String,
+        /// Database; InfluxDB 1 only, else empty.
+        database: String,
+        /// User name and file with the password.
+        login: Option<(String, PathBuf)>,
+        /// Create the database if it is missing.
+        create_database: bool,
+        /// What it is to keep, days; `None` = whatever it keeps.
+        retention_days: Option<u32>,
     },
     /// Nowhere: only for measuring the pipeline. History is empty.
     Discard,

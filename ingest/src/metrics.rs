@@ -69,6 +69,8 @@ pub struct Metrics {
     pub store_failures: Counter,
     /// Samples handed to the store since the start.
     pub store_samples: Counter,
+    /// Samples that the database's own retention dropped since the start.
+    pub store_dropped: Counter,
     /// 1 while the gateways' clocks say that the centre's is wrong.
     pub clock_distrusted: Gauge,
     /// Gateways heard within the last minute.
@@ -159,6 +161,7 @@ impl Default for Metrics {
             store_trouble "store_trouble" "0 well, 1 retrying, 2 a person has to mend the store";
             store_failures "store_failures" "Failed tries of the store writer since the start";
             store_samples "store_samples" "Samples handed to the store since the start";
+            store_dropped "store_dropped_by_retention" "Samples older than the database keeps, dropped by it since the start";
             clock_distrusted "clock_distrusted" "1 while gateways say that the centre's clock is wrong";
             gateways_heard "gateways_heard" "Gateways heard within the last minute";
             quarantine_entries "quarantine_entries" "Open entries of the quarantine";
@@ -220,6 +223,7 @@ impl Metrics {
             store_trouble: Gauge::default(),
             store_failures: Counter::default(),
             store_samples: Counter::default(),
+            store_dropped: Counter::default(),
             clock_distrusted: Gauge::default(),
             gateways_heard: Gauge::default(),
             quarantine_entries: Gauge::default(),

@@ -2,7 +2,7 @@
 //!
 //! The store writer (`store::writer`) reads the durable log from its own position and hands batches to a
 //! [`Store`]; the API asks a [`HistoryReader`]. Two stores exist: `embedded` (the default: SQLite and pco, one
-//! file a UTC day) and `influx` (InfluxDB 2). Both are idempotent: for one series and time the last write stands,
+//! file a UTC day) and `influx` (InfluxDB 2); `sink` serves who runs InfluxDB 1 or VictoriaMetrics. All are idempotent: for one series and time the last write stands,
 //! so a batch may be handed over again after a crash. A store never re-times a sample, never writes a number for
 //! a sample that is bad or stale, and never decides what pages.
 
@@ -12,11 +12,14 @@ use std::sync::Arc;
 use crate::log::DecodedBlock;
 
 pub mod bounds;
+mod cursor;
 pub mod embedded;
 pub mod history;
 pub mod influx;
 pub mod line;
 pub mod names;
+pub mod push;
+pub mod sink;
 
 pub use history::{Aggregates, HistoryAnswer, HistoryQuery, SampleRow, Samples, Shape, Windows};
 
@@ -42,7 +45,8 @@ pub struct StoreBatch {
 ///
 /// Every call blocks; the owner calls it from a thread of its own, never from an async task.
 pub trait Store: Send + Debug {
-    /// Stores the batch durably and then moves the store's own position to `batch.up_to`.
+    /// Stores the batch durably and then moves the store's own position to `batch.up_to`. A database that answers before
+    /// it is durable may move its position later, and answer [`StoreError::Lost`] where it lost what it had taken.
     ///
     /// Handing over the same batch again changes nothing. Samples that can never be stored go to the
     /// [`RefusalSink`] given at construction and do not fail the batch.
@@ -72,6 +76,11 @@ pub trait Store: Send + Debug {
     /// # Errors
     /// When a file cannot be removed or the database refuses.
     fn retain(&mut self, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Samples dropped by the database's own retention since the start; counted, never sent again.
+    fn dropped(&self) -> u64 {
+        0
+    }
 }
 
 /// Answers questions about history. Calls block: use `spawn_blocking`.
@@ -92,7 +101,8 @@ pub trait RefusalSink: Send + Sync + Debug {
 /// One thing that the store will never take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    /// Stable code: `too_old`, `too_far_ahead`, `bad_name`, `unparsable`, `type_conflict`, `poison`, `too_large`.
+    /// Stable code: `too_old`, `too_far_ahead`, `bad_name`, `unparsable`, `type_conflict`, `poison`, `too_large`,
+    /// `too_many_series`.
     pub code: &'static str,
     /// Name of the gateway where the block is known.
     pub gateway: Option<String>,
@@ -151,6 +161,14 @@ pub enum StoreError {
         /// What to do about it.
         mend: String,
     },
+    /// The database was restarted and may have lost what it had taken: hand over again what follows the position.
+    #[error("{store} was restarted: what it took last is sent again")]
+    Lost {
+        /// Which store.
+        store: &'static str,
+        /// What it surely has; `None` = nothing.
+        position: Option<Position>,
+    },
     /// A file of the embedded store, or a cursor file, failed.
     #[error("{action} {path}: {reason}")]
     File {
@@ -173,7 +191,7 @@ impl StoreError {
     /// What the caller does about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unavailable { .. } => Class::Retry,
+            Self::Unavailable { .. } | Self::Lost { .. } => Class::Retry,
             Self::Refused { .. } | Self::File { .. } => Class::Hold,
             Self::Query { .. } => Class::Reject,
         }

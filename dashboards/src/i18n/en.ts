@@ -368,7 +368,7 @@ export const en: Dictionary = {
     userAdded: (name) => `${name} added`,
     failed: (message) => `Not done: ${message}`,
     records: (count) => `${count} records`,
-    stores: { embedded: 'embedded store', influx: 'InfluxDB', discard: 'no history kept' },
+    stores: { embedded: 'embedded store', influx: 'InfluxDB', influxdb1: 'InfluxDB 1', victoriametrics: 'VictoriaMetrics', discard: 'no history kept' },
     storeStates: { well: 'well', retrying: 'does not take data now, trying again', refusing: 'refuses data, needs mending' },
     clocks: { synced: 'synced', holdover: 'holdover', unset: 'unset' },
   },

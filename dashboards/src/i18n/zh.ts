@@ -364,7 +364,7 @@ export const zh = {
     userAdded: (name: string) => `已新增 ${name}`,
     failed: (message: string) => `未成功: ${message}`,
     records: (count: string) => `${count} 条`,
-    stores: { embedded: '内嵌历史库', influx: 'InfluxDB 历史库', discard: '不保存历史' },
+    stores: { embedded: '内嵌历史库', influx: 'InfluxDB 历史库', influxdb1: 'InfluxDB 1 历史库', victoriametrics: 'VictoriaMetrics 历史库', discard: '不保存历史' },
     storeStates: { well: '正常', retrying: '暂不接收, 正在重试', refusing: '拒绝数据, 需人工处理' },
     clocks: { synced: '已同步', holdover: '守时', unset: '未校时' },
   },

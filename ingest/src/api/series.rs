@@ -18,6 +18,8 @@ use crate::store::{Aggregates, HistoryAnswer, HistoryQuery, Samples, Shape, Wind
 const PIXELS_DEFAULT: i64 = 1_000;
 /// Widest chart, windows.
 const PIXELS_MAX: i64 = 10_000;
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
 /// Raw samples answered at once.
 const RAW_MAX: usize = 100_000;
 
@@ -35,7 +37,7 @@ struct SeriesQuery {
     from: i64,
     /// Ms UTC, exclusive.
     to: i64,
-    /// Width of the chart: about so many windows.
+    /// Width of the chart: about so many windows, of whole minutes or hours where they are longer than one.
     px: Option<i64>,
     /// 1 = every sample.
     raw: Option<u8>,
@@ -113,8 +115,18 @@ fn shape(asked: &SeriesQuery) -> Result<Shape, ApiError> {
         return Err(ApiError::invalid(format!("px is 1 to {PIXELS_MAX}")));
     }
     let span = asked.to.saturating_sub(asked.from).max(1);
-    let step_ms = asked.step.unwrap_or_else(|| (span - 1) / pixels + 1);
+    let step_ms = asked.step.unwrap_or_else(|| whole((span - 1) / pixels + 1));
     Ok(Shape::Windows { step_ms, aggregates: aggregates(asked.agg.as_deref())? })
+}
+
+/// A step longer than a minute becomes whole minutes, one longer than an hour whole hours: such windows are kept condensed.
+fn whole(step_ms: i64) -> i64 {
+    let unit = match step_ms {
+        step if step > HOUR_MS => HOUR_MS,
+        step if step > MINUTE_MS => MINUTE_MS,
+        _ => 1,
+    };
+    (step_ms + unit - 1) / unit * unit
 }
 
 fn aggregates(words: Option<&str>) -> Result<Aggregates, ApiError> {
@@ -168,5 +180,17 @@ fn number(quality: Quality) -> u8 {
         Quality::Bad => 2,
         Quality::Stale => 3,
         Quality::Substituted => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_windows_are_whole_minutes_and_hours() {
+        let steps = [1, 1_234, 60_000, 60_001, 86_400, 3_600_000, 3_600_001, 31_536_000].map(whole);
+        let hour = HOUR_MS;
+        assert_eq!(steps, [1, 1_234, 60_000, 120_000, 120_000, hour, 2 * hour, 9 * hour]);
     }
 }

@@ -75,7 +75,7 @@ pub struct GatewayLive {
 /// State of the service itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct SystemLive {
-    /// `embedded`, `influx` or `discard`.
+    /// `embedded`, `influx`, `influxdb1`, `victoriametrics` or `discard`.
     pub store: String,
     /// Whether it takes data.
     pub store_state: StoreState,

@@ -10,6 +10,7 @@ use super::{
 use crate::registry::seed::reader::{At, Table};
 use crate::secret::Secret;
 use crate::selfwatch::heartbeat;
+use crate::store::sink::SinkKind;
 
 /// Default of `[log] bytes_max`: a day of 50,000 points a second at 3 bytes is 13 GB; most sites are far below.
 const LOG_BYTES: i64 = 8 << 30;
@@ -169,25 +170,59 @@ fn address(url: &str) -> Option<(String, u16, bool)> {
 fn read_store(table: Option<Table<'_>>, folder: &Path) -> Option<StoreConfig> {
     let Some(table) = table else { return Some(StoreConfig::Embedded { retention_days: None }) };
     let kind = table.text("kind");
+    let days = || {
+        let days =
+            table.whole("retention_days").map(|_| within(&table, "retention_days", 1, 1..=36_500));
+        days.and_then(|d| u32::try_from(d).ok())
+    };
+    let text = |key| table.need_text(key).map(|t: At<String>| t.value);
+    let flag = |key| table.flag(key).map(|f| f.value);
     let read = match kind.as_ref().map_or("embedded", |t| t.value.as_str()) {
-        "embedded" => {
-            let days = table
-                .whole("retention_days")
-                .map(|_| within(&table, "retention_days", 1, 1..=36_500));
-            let retention_days = days.and_then(|d| u32::try_from(d).ok());
-            Some(StoreConfig::Embedded { retention_days })
-        }
+        "embedded" => Some(StoreConfig::Embedded { retention_days: days() }),
         "influx" => {
-            let text = |key| table.need_text(key).map(|t: At<String>| t.value);
             let (url, org, bucket) = (text("url"), text("org"), text("bucket"));
             let token_file = text("token_file").map(|f| folder.join(f));
+            let create_bucket = flag("create_bucket").unwrap_or(false);
+            let rollups = flag("rollups").unwrap_or(true);
+            let retention_days = days();
             url.zip(org).zip(bucket).zip(token_file).map(|(((url, org), bucket), token_file)| {
-                StoreConfig::Influx { url, org, bucket, token_file }
+                StoreConfig::Influx {
+                    url,
+                    org,
+                    bucket,
+                    token_file,
+                    create_bucket,
+                    retention_days,
+                    rollups,
+                }
+            })
+        }
+        word @ ("influxdb1" | "victoriametrics") => {
+            let is_influx = word == "influxdb1";
+            let kind = if is_influx { SinkKind::Influx1 } else { SinkKind::Victoria };
+            let url = text("url");
+            let database = if is_influx { text("database") } else { Some(String::new()) };
+            let create_database = is_influx && flag("create_database").unwrap_or(false);
+            let user = table.text("user").map(|t| t.value);
+            let password = table.text("password_file").map(|t| folder.join(t.value));
+            if user.is_some() != password.is_some() {
+                table.problem("user and password_file belong together: give both or none");
+            }
+            let (login, retention_days) = (user.zip(password), days());
+            url.zip(database).map(|(url, database)| StoreConfig::Sink {
+                kind,
+                url,
+                database,
+                login,
+                create_database,
+                retention_days,
             })
         }
         "discard" => Some(StoreConfig::Discard),
         other => {
-            let text = format!("must be \"embedded\", \"influx\" or \"discard\", is {other:?}");
+            let text = format!(
+                "must be \"embedded\", \"influx\", \"influxdb1\", \"victoriametrics\" or \"discard\", is {other:?}"
+            );
             kind.iter().for_each(|at| table.problem_at(at, text.clone()));
             None
         }

@@ -8,7 +8,8 @@ use crate::config::{Config, StoreConfig};
 use crate::receive::mqtt::probe::probe;
 use crate::registry::seed::Seed;
 
-/// Looks at every file that the configuration names and prints what was found, every problem at once.
+/// Looks at every file that the configuration names, asks the store's database, and prints what was found, every problem
+/// at once.
 ///
 /// # Errors
 /// [`RunError::Check`] with the number of problems.
@@ -18,6 +19,7 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     let certificates = broker.client_cert.iter().flat_map(|(c, k)| [c, k]);
     let token = match &config.store {
         StoreConfig::Influx { token_file, .. } => Some(token_file),
+        StoreConfig::Sink { login, .. } => login.as_ref().map(|(_, file)| file),
         _ => None,
     };
     let named = broker.ca_file.iter().chain(&broker.password_file).chain(certificates).chain(token);
@@ -32,6 +34,15 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     {
         problems.push(format!("{} cannot be written: state_dir must be", parent.display()));
     }
+    let mut told = Vec::new();
+    // Without its files there is nothing to ask with.
+    if problems.is_empty() {
+        let folder = config.state_dir.join("store");
+        match super::store::ask(&config.store, &folder, config.log.hole_max) {
+            Ok(words) => told = words,
+            Err(problem) => problems.push(problem),
+        }
+    }
     let print =
         |out: &mut dyn Write, text: String| out.write_all(text.as_bytes()).map_err(RunError::Print);
     for problem in &problems {
@@ -44,12 +55,17 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     let store = match &config.store {
         StoreConfig::Embedded { .. } => "embedded".to_owned(),
         StoreConfig::Influx { url, bucket, .. } => format!("InfluxDB 2 at {url}, bucket {bucket}"),
+        StoreConfig::Sink { kind, url, database, .. } => {
+            let database = if database.is_empty() { "" } else { &format!(", database {database}") };
+            format!("{} at {url}{database}", kind.name())
+        }
         StoreConfig::Discard => "none (discard): only for measuring".to_owned(),
     };
+    let told: String = told.iter().map(|line| format!("             {line}\n")).collect();
     print(
         out,
         format!(
-            "the configuration is right\n  state in   {}\n  broker     {scheme}://{}:{} as {}\n  store      {store}\n  console    http://{}/\n",
+            "the configuration is right\n  state in   {}\n  broker     {scheme}://{}:{} as {}\n  store      {store}\n{told}  console    http://{}/\n",
             config.state_dir.display(),
             broker.host,
             broker.port,

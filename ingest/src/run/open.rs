@@ -35,6 +35,7 @@ use crate::registry::seed::Seed;
 use crate::registry::{Registrar, Registry};
 use crate::state::State;
 use crate::store::Store;
+use crate::store::sink::SinkKind;
 
 /// What the records of starts may use beyond the log's bound: thousands of starts on a full log.
 const START_BYTES: u64 = 1 << 20;
@@ -152,7 +153,7 @@ pub(super) fn open(
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
     let refused = RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
-    let store = super::store::open(&config.store, &paths, Arc::new(refused))?;
+    let store = super::store::open(&config.store, &paths, Arc::new(refused), config.log.hole_max)?;
     let hub = Arc::new(Hub::new(now));
     let parts = Parts {
         state: state.clone(),
@@ -217,6 +218,8 @@ fn word_of(store: &StoreConfig) -> &'static str {
     match store {
         StoreConfig::Embedded { .. } => "embedded",
         StoreConfig::Influx { .. } => "influx",
+        StoreConfig::Sink { kind: SinkKind::Influx1, .. } => "influxdb1",
+        StoreConfig::Sink { kind: SinkKind::Victoria, .. } => "victoriametrics",
         StoreConfig::Discard => "discard",
     }
 }

@@ -69,6 +69,7 @@ fn read_state(parts: &Parts) {
     metrics.store_trouble.set(gauge(parts.stats.trouble.load(Relaxed)));
     raise_to(&metrics.store_failures, parts.stats.failures.load(Relaxed));
     raise_to(&metrics.store_samples, parts.stats.samples.load(Relaxed));
+    raise_to(&metrics.store_dropped, parts.stats.dropped.load(Relaxed));
     metrics.gateway_backlog_blocks.set(gauge(parts.live.backlog_blocks()));
     let registry = parts.registrar.current();
     let keyed = registry.gateways().filter(|gateway| gateway.key.is_some()).count();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use anyhow::Result;
 use clap::Parser;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, restart, store, throughput};
+use tests::bench::{bytes, edge, history_influx, latency, restart, store, throughput};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
@@ -42,6 +42,10 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("store") {
         section(&mut report, "store", async |r| store::run(r, scale)).await;
+    }
+    if wanted("history.influxdb") {
+        let run = async |r: &mut Report| history_influx::run(r, scale).await;
+        section(&mut report, "history.influxdb", run).await;
     }
     for (name, shape) in throughput::shapes(scale) {
         for contender in CONTENDERS {
@@ -180,6 +184,13 @@ fn table(report: &Report) {
         figure("restart.evaluator_s")
     );
     println!(
+        "history        1 M samples of InfluxDB as 3,000 min/max: p50 {} p99 {} ms; condensed minutes {}, hours {} ms",
+        figure("history.influxdb.million_p50_ms"),
+        figure("history.influxdb.million_p99_ms"),
+        figure("history.influxdb.minutes_p50_ms"),
+        figure("history.influxdb.hours_p50_ms")
+    );
+    println!(
         "latency        alarm p50 {} ms, p99 {} ms from reply to browser; newest values {} and {} ms\n",
         figure("latency_ms.p50"),
         figure("latency_ms.p99"),
@@ -214,6 +225,11 @@ fn table(report: &Report) {
             "wire: ≤ 3 bytes a sample, transformer",
             report.get("wire.bytes_per_sample.transformer"),
             Wanted::Most(3.0),
+        ),
+        (
+            "history: 1 M samples of InfluxDB ≤ 300 ms",
+            report.get("history.influxdb.million_p50_ms"),
+            Wanted::Most(300.0),
         ),
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
         (
