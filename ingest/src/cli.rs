@@ -12,9 +12,11 @@ use clap::{Args, Subcommand};
 
 pub mod journal;
 pub mod quarantine;
+pub mod store;
 
 pub use journal::JournalOrder;
 pub use quarantine::QuarantineOrder;
+pub use store::StoreOrder;
 
 use crate::account::{AccountError, NewApiKey, NewUser, Role};
 use crate::journal::ChainCheck;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use ingest::backup::{self, Wishes};
-use ingest::cli::{self, Desk, JournalOrder, Order, QuarantineOrder};
+use ingest::cli::{self, Desk, JournalOrder, Order, QuarantineOrder, StoreOrder};
 use ingest::clock::{Clock as _, SystemClock};
 use ingest::config::Config;
 use ingest::quarantine::{self, Quarantine};
@@ -22,7 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 ///
 /// First time: copy ingest.example.toml to ingest.toml, `davy-ingest check`, `davy-ingest seed registry.toml`,
 /// `davy-ingest gateway add NAME --site SITE` (prints what the gateway's configuration needs), `davy-ingest run`.
-/// All commands may be used beside a running service, except `journal replay` and `restore`.
+/// All commands but `run` may be used beside a running service, except `restore`, `journal replay` and `store migrate`.
 #[derive(Debug, Parser)]
 #[command(name = "davy-ingest", version)]
 struct Arguments {
@@ -65,6 +65,9 @@ enum Command {
     /// What was set aside: list, show, replay, discard, export
     #[command(subcommand)]
     Quarantine(QuarantineOrder),
+    /// History on disk: check it, copy it, write it to files, move it to another store
+    #[command(subcommand)]
+    Store(StoreOrder),
     #[command(flatten)]
     Order(Order),
 }
@@ -94,6 +97,10 @@ fn main() -> ExitCode {
         }
         Command::Journal(order) => journal(order, &config),
         Command::Quarantine(order) => quarantine(order, &config),
+        Command::Store(order) => {
+            let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+            cli::store::run(order, &config, &mut out, &mut err).map_err(RunError::StoreOrder)
+        }
         Command::Order(order) => carry_out(order, &config),
     };
     match done {

@@ -44,6 +44,7 @@ pub use check::{check, check_broker};
 pub use error::RunError;
 pub use lock::Lock;
 pub use open::{Paths, begin, catalogue, gateway_snippet};
+pub use store::{ask as ask_store, influx_options};
 
 use open::Opened;
 

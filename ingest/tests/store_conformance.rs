@@ -10,6 +10,8 @@
 mod blocks;
 #[path = "store_conformance/check.rs"]
 mod check;
+#[path = "store_conformance/damage.rs"]
+mod damage;
 #[path = "store_conformance/embedded.rs"]
 mod embedded;
 #[path = "store_conformance/fake.rs"]
@@ -24,5 +26,9 @@ mod rollup;
 mod server;
 #[path = "store_conformance/sink.rs"]
 mod sink;
+#[path = "store_conformance/property.rs"]
+mod property;
 #[path = "store_conformance/suite.rs"]
 mod suite;
+#[path = "store_conformance/whole.rs"]
+mod whole;

@@ -113,6 +113,7 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) watching: Shown,
     pub(super) completeness: Arc<Completeness>,
+    pub(super) history: Arc<dyn crate::store::HistoryReader>,
 }
 
 /// Everything open, nothing running.
@@ -170,6 +171,7 @@ pub(super) fn open(
         shared: Arc::clone(&shared),
         watching: Shown::default(),
         completeness: Arc::clone(&counting.0),
+        history: store.reader(),
     };
     parts.metrics.started_at.set(now.div_euclid(1_000));
     let works = Works {
@@ -198,7 +200,7 @@ pub(super) fn open(
         state,
         registrar,
         clock,
-        history: store.reader(),
+        history: Arc::clone(&parts.history),
         quarantine,
         sources: Arc::new(desk),
         rules: Arc::clone(&parts.catalogue),

@@ -35,7 +35,7 @@ pub(super) fn open(
             Ok(Box::new(store))
         }
         StoreConfig::Influx { .. } => {
-            let options = influx(config, &paths.store, late_days)?;
+            let options = influx_options(config, &paths.store.join("influx.position"), late_days)?;
             Ok(Box::new(InfluxStore::open(options, sink).map_err(RunError::Store)?))
         }
         StoreConfig::Sink { .. } => {
@@ -46,7 +46,7 @@ pub(super) fn open(
     }
 }
 
-fn days(hole_max: Duration) -> u32 {
+pub(super) fn days(hole_max: Duration) -> u32 {
     u32::try_from(hole_max.as_secs() / 86_400).unwrap_or(u32::MAX)
 }
 
@@ -54,8 +54,15 @@ fn token(path: &Path) -> Result<Token, RunError> {
     Token::from_file(path).map_err(|source| RunError::Secret { path: path.to_owned(), source })
 }
 
-/// Options of an InfluxDB 2; only for that kind.
-fn influx(config: &StoreConfig, store: &Path, late_days: u32) -> Result<InfluxOptions, RunError> {
+/// Where the configured InfluxDB 2 is, with its position in the file `cursor`; its token is read from its file.
+///
+/// # Errors
+/// [`RunError::Secret`]; [`RunError::Store`] where another store is configured.
+pub fn influx_options(
+    config: &StoreConfig,
+    cursor: &Path,
+    late_days: u32,
+) -> Result<InfluxOptions, RunError> {
     let StoreConfig::Influx {
         url,
         org,
@@ -66,15 +73,15 @@ fn influx(config: &StoreConfig, store: &Path, late_days: u32) -> Result<InfluxOp
         rollups,
     } = config
     else {
-        unreachable!("asked for an InfluxDB 2 only")
+        let reason = "[store] kind is not \"influx\"".to_owned();
+        return Err(RunError::Store(StoreError::Query { reason }));
     };
-    let cursor = store.join("influx.position");
     Ok(InfluxOptions {
         create_bucket: *create_bucket,
         retention_days: *retention_days,
         rollups: *rollups,
         late_days,
-        ..InfluxOptions::new(url, org, bucket, token(token_file)?, cursor)
+        ..InfluxOptions::new(url, org, bucket, token(token_file)?, cursor.to_owned())
     })
 }
 
@@ -103,7 +110,10 @@ fn line(config: &StoreConfig, store: &Path, late_days: u32) -> Result<SinkOption
 
 /// What `davy-ingest check` says about the store: asks it, changes nothing. A problem is an `Err`, with how to mend it; a
 /// database that is away is none, because the service starts without it.
-pub(super) fn ask(
+///
+/// # Errors
+/// The problem in words.
+pub fn ask(
     config: &StoreConfig,
     store: &Path,
     hole_max: Duration,
@@ -114,7 +124,8 @@ pub(super) fn ask(
     let (version, created, warnings) = match config {
         StoreConfig::Embedded { .. } | StoreConfig::Discard => return Ok(Vec::new()),
         StoreConfig::Influx { .. } => {
-            let options = influx(config, store, late_days).map_err(words)?;
+            let options = influx_options(config, &store.join("influx.position"), late_days);
+            let options = options.map_err(words)?;
             let options = InfluxOptions { only_look: true, ..options };
             let asked = InfluxStore::open(options, sink).and_then(|mut store| store.check());
             match told(asked)? {

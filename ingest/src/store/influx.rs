@@ -14,6 +14,7 @@ mod flux;
 mod query;
 mod reader;
 mod rollup;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use query::Client;
 use reader::InfluxReader;
 pub(super) use reader::empty;
 use rollup::Rollup;
+pub use source::InfluxSource;
 
 /// How long an hour waits after its end before it is condensed: what comes later rebuilds it.
 pub const SETTLE: Duration = Duration::from_secs(120);

@@ -86,7 +86,7 @@ impl Subject {
     }
 }
 
-fn bits(rows: &[ingest::store::SampleRow]) -> Vec<(i64, Option<u64>, wire::Quality)> {
+pub(crate) fn bits(rows: &[ingest::store::SampleRow]) -> Vec<(i64, Option<u64>, wire::Quality)> {
     rows.iter().map(|r| (r.t, r.value.map(f64::to_bits), r.quality)).collect()
 }
 

@@ -59,7 +59,7 @@ impl InfluxReader {
             };
             SampleRow { t, value, quality }
         });
-        Ok(Samples { rows: rows.collect(), truncated })
+        Ok(Samples { rows: rows.collect(), truncated, damaged: Vec::new() })
     }
 
     fn windows(
@@ -179,5 +179,6 @@ pub(in crate::store) fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
         mean: column(wanted.mean),
         last: column(wanted.last),
         q: vec![None; grid.len],
+        damaged: Vec::new(),
     }
 }

@@ -206,7 +206,7 @@ impl Reader {
         })?;
         let truncated = rows.len() > limit;
         rows.truncate(limit);
-        Ok(Samples { rows, truncated })
+        Ok(Samples { rows, truncated, damaged: Vec::new() })
     }
 
     fn windows(

@@ -175,7 +175,7 @@ impl Reader {
         let truncated = rows.len() > limit;
         let rows = rows.into_iter().take(limit);
         let rows = rows.map(|(t, (value, quality))| SampleRow { t, value, quality }).collect();
-        Ok(Samples { rows, truncated })
+        Ok(Samples { rows, truncated, damaged: Vec::new() })
     }
 
     /// One number a window.
