@@ -289,7 +289,7 @@ impl World {
     /// Blocks that were set aside because their time would never be known.
     fn given_up(&self) -> BTreeSet<(u64, u64)> {
         let Some(running) = &self.centre.running else { return BTreeSet::new() };
-        let listed = running.quarantine.list(None, 0, u32::MAX).unwrap_or_default();
+        let listed = running.quarantine.list(&Filter::default(), u32::MAX).unwrap_or_default();
         let of =
             |e: &ingest::quarantine::Entry| Some((u64::from_str_radix(&e.epoch, 16).ok()?, e.seq));
         listed.iter().filter(|e| e.code == "time_unknown").filter_map(of).collect()
