@@ -7,6 +7,7 @@ use anyhow::Result;
 use ingest::alarms::{AlarmChange, OccurrenceFilter};
 use ingest::evaluate::{Centre as Evaluators, Said};
 use ingest::log::{DecodedBlock, LogRecord, RecordBody};
+use ingest::quarantine::Filter;
 use rules::evaluator::{DutyEvent, Limits, Output, PAGE_HORIZON_MS, Page};
 use rules::{Scope, Severity};
 
