@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 pub mod journal;
+pub mod store;
 
 pub use journal::JournalOrder;
+pub use store::StoreOrder;
 
 use crate::account::{AccountError, NewApiKey, NewUser, Role};
 use crate::journal::ChainCheck;

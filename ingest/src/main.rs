@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use ingest::cli::{self, Desk, JournalOrder, Order};
+use ingest::cli::{self, Desk, JournalOrder, Order, StoreOrder};
 use ingest::clock::{Clock as _, SystemClock};
 use ingest::config::Config;
 use ingest::run::{self, RunError};
@@ -19,7 +19,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 ///
 /// First time: copy ingest.example.toml to ingest.toml, `davy-ingest check`, `davy-ingest seed registry.toml`,
 /// `davy-ingest gateway add NAME --site SITE` (prints what the gateway's configuration needs), `davy-ingest run`.
-/// All commands but `run` may be used beside a running service, except `journal replay`.
+/// All commands but `run` may be used beside a running service, except `journal replay` and `store migrate` into the
+/// embedded store.
 #[derive(Debug, Parser)]
 #[command(name = "davy-ingest", version)]
 struct Arguments {
@@ -39,6 +40,9 @@ enum Command {
     /// The verdict journal: as it was written, or made anew from the log (stop the service first)
     #[command(subcommand)]
     Journal(JournalOrder),
+    /// History on disk: check it, copy it, write it to files, move it to another store
+    #[command(subcommand)]
+    Store(StoreOrder),
     #[command(flatten)]
     Order(Order),
 }
@@ -63,6 +67,10 @@ fn main() -> ExitCode {
         Command::Run => run::until_signal(config, Arc::new(SystemClock)),
         Command::Check => run::check(&config, &mut std::io::stdout().lock()),
         Command::Journal(order) => journal(order, &config),
+        Command::Store(order) => {
+            let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+            cli::store::run(order, &config, &mut out, &mut err).map_err(RunError::StoreOrder)
+        }
         Command::Order(order) => carry_out(order, &config),
     };
     match done {

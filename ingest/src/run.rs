@@ -38,6 +38,7 @@ mod watch;
 pub use check::check;
 pub use error::RunError;
 pub use open::{Paths, catalogue, gateway_snippet};
+pub use store::influx_options;
 
 use open::Opened;
 

@@ -13,12 +13,17 @@ use crate::log::DecodedBlock;
 
 pub mod bounds;
 pub mod embedded;
+pub mod export;
 pub mod history;
 pub mod influx;
 pub mod line;
+pub mod migrate;
 pub mod names;
+pub mod source;
 
-pub use history::{Aggregates, HistoryAnswer, HistoryQuery, SampleRow, Samples, Shape, Windows};
+pub use history::{
+    Aggregates, Damage, HistoryAnswer, HistoryQuery, SampleRow, Samples, Shape, Windows,
+};
 
 /// A place in the durable log. Positions of different logs cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -81,6 +86,11 @@ pub trait HistoryReader: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::Query`] for a question that is out of bounds, otherwise the store's own failure.
     fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError>;
+
+    /// What answers have lacked since the start because it cannot be read, in a sentence; `None` = nothing.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Takes what a store can never hold, so that it is set aside with its reason instead of lost or retried for ever.

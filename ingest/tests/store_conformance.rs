@@ -7,6 +7,8 @@
 
 #[path = "store_conformance/blocks.rs"]
 mod blocks;
+#[path = "store_conformance/damage.rs"]
+mod damage;
 #[path = "store_conformance/embedded.rs"]
 mod embedded;
 #[path = "store_conformance/fake.rs"]
@@ -15,5 +17,9 @@ mod fake;
 mod influx;
 #[path = "store_conformance/influxd.rs"]
 mod influxd;
+#[path = "store_conformance/property.rs"]
+mod property;
 #[path = "store_conformance/suite.rs"]
 mod suite;
+#[path = "store_conformance/whole.rs"]
+mod whole;

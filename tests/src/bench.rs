@@ -4,6 +4,7 @@
 pub mod bytes;
 pub mod cpu;
 pub mod edge;
+pub mod history;
 pub mod latency;
 pub mod load;
 pub mod report;

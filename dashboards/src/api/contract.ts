@@ -220,6 +220,8 @@ export interface Series {
   mean: (number | null)[];
   last: (number | null)[];
   q: (number | null)[];
+  /** Stretches that could not be read: the history store is damaged there. Absent where nothing is. */
+  damaged?: { from: Millis; to: Millis; samples: number }[];
 }
 
 export type RuleCondition = 'evaluating' | 'learning' | 'not_applicable' | 'cannot';

@@ -66,6 +66,10 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "store_refuses" => {
             (Warning, "历史库拒绝写入，数据留在中心日志中，报警不受影响，请按提示处理：")
         }
+        "store_damaged" => (
+            Warning,
+            "历史库有损坏, 其余数据照常可查, 请运行 davy-ingest store check 并按提示处理：",
+        ),
         "key_reuse" => (Warning, "同一编号收到两个不同的数据块，可能是磁盘镜像被复制或数据被伪造"),
         "chain_conflict" => (Warning, "网关数据的先后次序与其声明不符，可能更换或恢复过磁盘"),
         "unknown_gateway" => {

@@ -95,6 +95,9 @@ pub enum RunError {
     /// A command.
     #[error(transparent)]
     Order(CliError),
+    /// A command of the store.
+    #[error(transparent)]
+    StoreOrder(crate::cli::store::StoreCliError),
     /// Some of what the configuration names does not serve; it was listed.
     #[error("{problems} problem(s), listed above")]
     Check {

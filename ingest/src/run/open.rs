@@ -104,6 +104,7 @@ pub(super) struct Parts {
     pub(super) failing: Arc<AtomicBool>,
     pub(super) facts_recorded: Arc<Notify>,
     pub(super) shared: Arc<Shared>,
+    pub(super) history: Arc<dyn crate::store::HistoryReader>,
 }
 
 /// Everything open, nothing running.
@@ -151,6 +152,7 @@ pub(super) fn open(
         failing: Arc::default(),
         facts_recorded: Arc::default(),
         shared: Arc::clone(&shared),
+        history: store.reader(),
     };
     let works = Works {
         log,
@@ -172,7 +174,7 @@ pub(super) fn open(
         state,
         registrar,
         clock,
-        history: store.reader(),
+        history: Arc::clone(&parts.history),
         sources: Arc::new(desk),
         rules: Arc::clone(&parts.catalogue),
         hub,

@@ -30,19 +30,31 @@ pub(super) fn open(
             }
             Ok(Box::new(store))
         }
-        StoreConfig::Influx { url, org, bucket, token_file } => {
-            let token = std::fs::read_to_string(token_file)
-                .map_err(|source| RunError::Secret { path: token_file.clone(), source })?;
-            let token = Secret::new(token.trim().to_owned());
-            let cursor = paths.store.join("influx.position");
-            let options = InfluxOptions {
-                create_bucket: true,
-                ..InfluxOptions::new(url, org, bucket, token, cursor)
-            };
+        StoreConfig::Influx { .. } => {
+            let options = influx_options(config, &paths.store.join("influx.position"))?;
             Ok(Box::new(InfluxStore::open(options, sink).map_err(RunError::Store)?))
         }
         StoreConfig::Discard => Ok(Box::new(Discard::default())),
     }
+}
+
+/// Where the configured InfluxDB is; its token is read from its file.
+///
+/// # Errors
+/// [`RunError::Secret`]; [`RunError::Store`] where another store is configured.
+pub fn influx_options(
+    config: &StoreConfig,
+    cursor: &std::path::Path,
+) -> Result<InfluxOptions, RunError> {
+    let StoreConfig::Influx { url, org, bucket, token_file } = config else {
+        let reason = "[store] kind is not \"influx\"".to_owned();
+        return Err(RunError::Store(StoreError::Query { reason }));
+    };
+    let token = std::fs::read_to_string(token_file)
+        .map_err(|source| RunError::Secret { path: token_file.clone(), source })?;
+    let token = Secret::new(token.trim().to_owned());
+    let options = InfluxOptions::new(url, org, bucket, token, cursor.to_owned());
+    Ok(InfluxOptions { create_bucket: true, ..options })
 }
 
 /// Keeps nothing: for measuring the pipeline.

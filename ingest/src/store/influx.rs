@@ -19,6 +19,7 @@ mod cursor;
 mod flux;
 mod reader;
 mod send;
+mod source;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use super::{HistoryReader, Position, RefusalSink, Store, StoreBatch, StoreError}
 use crate::secret::Secret;
 use cursor::Cursor;
 use reader::InfluxReader;
+pub use source::InfluxSource;
 
 /// Lines in a request; what InfluxData advises and our measurements confirm.
 pub const BATCH_LINES: usize = 5_000;

@@ -147,6 +147,7 @@ impl HistoryReader for History {
             mean: vec![Some(1.5), None],
             last: vec![Some(2.0), None],
             q: vec![Some(wire::Quality::Good), None],
+            damaged: Vec::new(),
         }))
     }
 }

@@ -84,11 +84,11 @@ impl Subject {
     }
 }
 
-fn bits(rows: &[ingest::store::SampleRow]) -> Vec<(i64, Option<u64>, wire::Quality)> {
+pub(crate) fn bits(rows: &[ingest::store::SampleRow]) -> Vec<(i64, Option<u64>, wire::Quality)> {
     rows.iter().map(|r| (r.t, r.value.map(f64::to_bits), r.quality)).collect()
 }
 
-fn same_windows(got: &Windows, model: &Model, from: i64, to: i64) {
+pub(crate) fn same_windows(got: &Windows, model: &Model, from: i64, to: i64) {
     let grid = Grid::new(from, to, got.step_ms).unwrap();
     assert_eq!((got.start, got.q.len()), (grid.start, grid.len));
     for (i, want) in model.windows(&grid).iter().enumerate() {

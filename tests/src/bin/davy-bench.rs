@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use anyhow::Result;
 use clap::Parser;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, store, throughput};
+use tests::bench::{bytes, edge, history, latency, store, throughput};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only sections whose name starts so: wire, store, throughput.q1, throughput.q20.sink, gateway, latency …
+    /// Only sections whose name starts so: wire, store, history, throughput.q1, throughput.q20.sink, gateway, latency …
     #[arg(long)]
     only: Vec<String>,
     /// Divides the load: 1 for figures to publish, 10 for a quick look.
@@ -42,6 +42,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("store") {
         section(&mut report, "store", async |r| store::run(r, scale)).await;
+    }
+    if wanted("history") {
+        section(&mut report, "history", async |r| history::run(r, scale)).await;
     }
     for (name, shape) in throughput::shapes(scale) {
         for contender in CONTENDERS {
@@ -184,6 +187,11 @@ fn table(report: &Report) {
         ratio(&rate("influxdb"), &rate("raw"))
     };
     let goals = [
+        (
+            "history: ≤ 100 ms for 1 M samples as min/max points, p99",
+            report.get("history.chart.p99_ms"),
+            Wanted::Most(100.0),
+        ),
         ("q1: ≥ 5 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(5.0)),
         ("q20: ≥ 2 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(2.0)),
         ("q1: ≥ 0.6 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.6)),

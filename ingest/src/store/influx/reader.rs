@@ -60,7 +60,7 @@ impl InfluxReader {
             };
             SampleRow { t, value, quality }
         });
-        Ok(Samples { rows: rows.collect(), truncated })
+        Ok(Samples { rows: rows.collect(), truncated, damaged: Vec::new() })
     }
 
     fn windows(
@@ -169,6 +169,7 @@ fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
         mean: column(wanted.mean),
         last: column(wanted.last),
         q: vec![None; grid.len],
+        damaged: Vec::new(),
     }
 }
 
