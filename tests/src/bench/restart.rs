@@ -36,7 +36,7 @@ const DEVICES: usize = 100;
 const KINDS: [(&str, &[&str]); 5] = [
     ("production", &["p_total", "i_a", "i_b", "i_c", "u_a", "u_b", "u_c", "pf_total"]),
     ("gas_detector", &["gas_lel"]),
-    ("tank", &["level", "t", "pressure"]),
+    ("tank", &["level", "pressure"]),
     ("dust_fan", &["p_total", "i_a", "i_b", "i_c", "u_a", "u_b", "u_c"]),
     ("incomer", &["p_total", "i_a", "i_b", "i_c", "u_a", "u_b", "u_c", "pf_total", "ep_imp"]),
 ];
