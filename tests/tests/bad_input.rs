@@ -547,7 +547,8 @@ async fn a_store_that_refuses_is_named_with_the_way_to_mend_it_and_loses_nothing
     let file = works.centre.folder.join("ingest.toml");
     restart_with(&mut works, &file, ("org = \"davy\"", "org = \"nobody\"")).await;
     works.until_notice("store_refuses", "[store] org = \"nobody\"").await;
-    edit(&file, "bucket = \"readings\"", "bucket = \"fresh\"").expect("edited");
+    let fresh = "bucket = \"fresh\"\ncreate_bucket = true";
+    edit(&file, "bucket = \"readings\"", fresh).expect("edited");
     restart_with(&mut works, &file, ("org = \"nobody\"", "org = \"davy\"")).await;
     works.everything_is_stored_once().await;
     assert!(!works.centre.notices().await.expect("notices").contains_key("store_refuses"));

@@ -52,7 +52,10 @@ pub(super) async fn check(client: &Client, options: &InfluxOptions) -> Result<Fo
             let make = make(options, bucket);
             return Err(refused(
                 format!("organisation {:?} has no bucket {bucket:?}", options.org),
-                format!("create it ({make}) or set create_bucket = true in [store]"),
+                format!(
+                    "check [store] org = {:?} and bucket = {bucket:?}; or create it ({make}), or set create_bucket = true",
+                    options.org
+                ),
             ));
         }
     }

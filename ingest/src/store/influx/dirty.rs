@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::store::bounds::{Bounds, EARLIEST_MS};
 use crate::store::cursor;
 use crate::store::history::TIME_MAX_MS;
@@ -28,7 +29,7 @@ const PACE_MAX: i64 = 24 * 31;
 const QUICK: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(20);
 /// How long a site waits at least after it could not be condensed.
-const FAILED_PAUSE: Duration = Duration::from_secs(300);
+const FAILED_PAUSE_MS: i64 = 300_000;
 /// Stands for all sites.
 const ALL: &str = "";
 const FORMAT: &str = "davy-condensed-1";
@@ -64,8 +65,8 @@ struct Inner {
     /// What is being condensed, and what was touched meanwhile.
     working: Option<(String, (i64, i64))>,
     again: Vec<(String, i64)>,
-    /// When a site's ended hours were touched last.
-    touched: BTreeMap<String, Instant>,
+    /// When a site's ended hours were touched last, ms that never go back.
+    touched: BTreeMap<String, i64>,
     /// The buckets are there and somebody condenses.
     is_ready: bool,
     is_changed: bool,
@@ -207,9 +208,12 @@ impl Dirty {
             return None;
         }
         let end = ended.div_euclid(HOUR_MS);
+        let mono = SystemClock.mono_ms();
+        let quiet = i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX);
         let mut found = None;
         for (site, hours) in &inner.sites {
-            if inner.touched.get(site).is_some_and(|at| at.elapsed() < quiet) {
+            let is_loud = |at: &i64| (mono - at).max(0) < quiet;
+            if inner.touched.get(site).is_some_and(is_loud) {
                 continue;
             }
             // The newest first: that is what is looked at.
@@ -247,7 +251,7 @@ impl Dirty {
         };
         if !is_done {
             // One site that cannot be condensed must not keep the others waiting.
-            inner.touched.insert(site, Instant::now() + FAILED_PAUSE);
+            inner.touched.insert(site, SystemClock.mono_ms() + FAILED_PAUSE_MS);
             return Ok(());
         }
         if let Some(hours) = inner.sites.get_mut(&site) {
@@ -312,9 +316,8 @@ impl Inner {
         {
             self.again.push((site.to_owned(), hour));
         }
-        let now = jiff::Timestamp::now().as_millisecond();
-        if (hour + 1) * HOUR_MS < now {
-            self.touched.insert(site.to_owned(), Instant::now());
+        if (hour + 1) * HOUR_MS < SystemClock.now_ms() {
+            self.touched.insert(site.to_owned(), SystemClock.mono_ms());
         }
         let known = self.sites.get(site).is_some_and(|hours| {
             let after = hours.partition_point(|(from, _)| *from <= hour);

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dirty::{Dirty, Job};
 use super::query::Client;
 use super::{INFLUX, InfluxOptions, StoreError, flux, push, unavailable};
+use crate::clock::{Clock as _, SystemClock};
 use crate::store::bounds::EARLIEST_MS;
 use crate::store::history::TIME_MAX_MS;
 
@@ -93,9 +94,10 @@ impl<'a> Works<'a> {
 
     fn one(&self, ended: i64, quiet: Duration) -> Result<bool, StoreError> {
         let Some(job) = self.dirty.take(ended, quiet) else { return Ok(false) };
-        let begun = Instant::now();
+        let begun = SystemClock.mono_ms();
         let done = self.condense(&job);
-        self.dirty.finish(done.is_ok(), begun.elapsed())?;
+        let took = (SystemClock.mono_ms() - begun).unsigned_abs();
+        self.dirty.finish(done.is_ok(), Duration::from_millis(took))?;
         done.map(|()| true)
     }
 }
@@ -109,7 +111,7 @@ fn run(
     let works = Works::new(options, dirty)?;
     works.begin()?;
     let settle = i64::try_from(options.settle.as_millis()).unwrap_or(i64::MAX);
-    while !is_over() && works.one(now() - settle, options.quiet)? {}
+    while !is_over() && works.one(SystemClock.now_ms() - settle, options.quiet)? {}
     Ok(())
 }
 
@@ -119,8 +121,4 @@ pub(super) fn all(options: &InfluxOptions, dirty: &Dirty) -> Result<(), StoreErr
     works.begin()?;
     while works.one(i64::MAX, Duration::ZERO)? {}
     Ok(())
-}
-
-fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

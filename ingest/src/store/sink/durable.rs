@@ -5,8 +5,9 @@
 //! looked at in between. Where it was restarted, the writer goes back to the last position that counts.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::store::cursor::Cursor;
 use crate::store::{Position, StoreError};
 
@@ -23,10 +24,11 @@ pub(super) struct Durable {
     cursor: Cursor,
     /// `None` for a database that syncs before it answers.
     hold: Option<Duration>,
-    waiting: VecDeque<(Instant, Position)>,
+    /// With the ms, of a clock that never goes back, at which each was taken.
+    waiting: VecDeque<(i64, Position)>,
     /// The server's process: when it was started and how much it had taken at the last look.
     process: Option<(String, u64)>,
-    looked: Option<Instant>,
+    looked: Option<i64>,
 }
 
 impl Durable {
@@ -42,7 +44,7 @@ impl Durable {
     /// Whether the server's start is to be looked at before the next write.
     pub(super) fn is_due(&self) -> bool {
         let Some(hold) = self.hold else { return false };
-        self.looked.is_none_or(|at| at.elapsed() >= LOOK.min(hold / 4))
+        self.looked.is_none_or(|at| SystemClock.mono_ms() - at >= ms(LOOK.min(hold / 4)))
     }
 
     /// The server says when it was started and how much it has taken since: less than before is another process too.
@@ -50,7 +52,7 @@ impl Durable {
     /// # Errors
     /// [`StoreError::Lost`] where it was restarted since; or of the cursor's file.
     pub(super) fn seen(&mut self, started_at: String, taken: u64) -> Result<(), StoreError> {
-        let now = Instant::now();
+        let now = SystemClock.mono_ms();
         self.looked = Some(now);
         let is_same = self
             .process
@@ -64,7 +66,7 @@ impl Durable {
         }
         let hold = self.hold.unwrap_or_default();
         let mut settled = None;
-        while self.waiting.front().is_some_and(|(at, _)| now.duration_since(*at) >= hold) {
+        while self.waiting.front().is_some_and(|(at, _)| now - at >= ms(hold)) {
             settled = self.waiting.pop_front().map(|(_, position)| position);
         }
         settled.map_or(Ok(()), |position| self.cursor.set(position))
@@ -78,7 +80,7 @@ impl Durable {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_back();
         }
-        self.waiting.push_back((Instant::now(), position));
+        self.waiting.push_back((SystemClock.mono_ms(), position));
         Ok(())
     }
 
@@ -86,6 +88,10 @@ impl Durable {
         self.waiting.clear();
         self.cursor.set(position)
     }
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
