@@ -2,7 +2,7 @@
 # Puts known faults into the code, one at a time, and shows which seed of the simulation catches each.
 #
 # Every file in mutants/ is a patch whose first lines say what is wrong with it; each fault sleeps until DAVY_MUTANT names
-# it. All are applied together to a copy of the tree, which is built once and never committed.
+# it. A line "Faults:" names the kinds of faults that bring it to light soonest. All are applied together to a copy of the tree, which is built once and never committed.
 #   tests/sim/mutants.sh [seeds] [name …]     default: 2000 seeds at most for each, all names
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -26,13 +26,23 @@ sim=$target/${MUTANTS_FOLDER:-release}/davy-sim
 missed=0
 printf '%-28s %-10s %s\n' 'fault put in' 'caught by' 'as'
 for name in "${names[@]}"; do
-    if out=$(DAVY_MUTANT=$name RUST_BACKTRACE=0 "$sim" --seeds "$seeds" --first 2>/dev/null); then
-        printf '%-28s %-10s\n' "$name" 'NOT CAUGHT'
-        missed=1
-    else
-        line=$(grep -m1 '^ *FAILED' <<< "$out" || true)
-        seed=$(grep -m1 -o 'SEED=[0-9]*' <<< "$out" | head -1 || true)
-        printf '%-28s %-10s %s\n' "$name" "${seed:-?}" "${line##*: }"
-    fi
+    from=0
+    faults=$(sed -n 's/^Faults: //p' "tests/sim/mutants/$name.patch")
+    play=("$sim" --jobs 1 ${faults:+--faults "$faults"})
+    while :; do
+        if out=$(DAVY_MUTANT=$name "${play[@]}" --seeds "$seeds" --from "$from" --first 2>/dev/null); then
+            printf '%-28s %-10s\n' "$name" 'NOT CAUGHT'
+            missed=1
+            break
+        fi
+        seed=$(grep -m1 -o 'SEED=[0-9]*' <<< "$out" | cut -d= -f2)
+        # Only a seed that passes without the fault says anything about it.
+        if "${play[@]}" --seeds 1 --from "$seed" > /dev/null 2>&1; then
+            told=$(grep -m1 '^  at' <<< "$out" | cut -c1-120)
+            printf '%-28s %-10s %s\n' "$name" "SEED=$seed" "$told"
+            break
+        fi
+        from=$((seed + 1))
+    done
 done
 exit $missed

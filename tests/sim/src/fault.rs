@@ -67,6 +67,16 @@ faults! {
     Lag = "lag",
 }
 
+impl Fault {
+    /// What must always come right: all kinds but [`Fault::OldLog`]. A log put back alone, under a state database that has
+    /// gone on, is no backup as the design means it (the log with the snapshot that belongs to it), and what duty staff
+    /// were told on the lost log still hides some of what is found again.
+    #[must_use]
+    pub fn usual() -> Vec<Self> {
+        Self::ALL.iter().copied().filter(|fault| *fault != Self::OldLog).collect()
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

@@ -79,7 +79,7 @@ impl Ground {
         let seed = seed.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         runtime.block_on(async {
             let state = State::open(&path).await?;
-            state.apply_seed(&seed, BASE - 3_600_000).await?;
+            state.apply_seed(&seed, BASE - 1_000).await?;
             state.close().await?;
             anyhow::Ok(())
         })?;

@@ -22,7 +22,7 @@ struct Args {
     /// The first one.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Kinds of faults, with commas between; all where none is named.
+    /// Kinds of faults, with commas between; all that must come right where none is named.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
     /// Runs at the same time; 0 = as many as processors.
@@ -68,7 +68,7 @@ impl Sum {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let faults = if args.faults.is_empty() { Fault::ALL.to_vec() } else { args.faults.clone() };
+    let faults = if args.faults.is_empty() { Fault::usual() } else { args.faults.clone() };
     let jobs = match args.jobs {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         jobs => jobs,
