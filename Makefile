@@ -22,11 +22,11 @@ demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a brok
 
 test: check servers ## everything: checks, unit, property, system and browser tests with real servers
 	@echo "── system, unit and property tests"
-	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server chromium)"; \
 	cargo build --workspace --bins --features tests/demo && \
 	cargo test --workspace --features tests/demo
 	@echo "── browser tests"
-	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server chromium)"; \
 	cargo run -q -p tests --features demo --bin davy-browser-tests
 
 check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, the console's types and unit tests
@@ -40,14 +40,14 @@ bench: servers ## throughput, latency and bytes a sample, beside Telegraf and In
 	cargo run --release -p tests --bin davy-bench
 
 faults: servers ## kill each part N times under load, cut the link; one round of it is in make test
-	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
+	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server)"; \
 	cargo build -p gateway -p ingest && \
 	DAVY_FAULT_ROUNDS=$(N) cargo test -p tests --test faults -- --nocapture
 
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 
 servers:
-	@tests/servers/get.sh influxd mosquitto chromium
+	@tests/servers/get.sh influxd mosquitto nats-server chromium
 
 dashboards/node_modules/.package-lock.json: dashboards/package-lock.json
 	cd dashboards && npm ci --no-audit --no-fund

@@ -37,7 +37,11 @@ enum Command {
     /// Run the service until SIGTERM or SIGINT
     Run,
     /// Check the configuration and everything it names; prints every problem at once
-    Check,
+    Check {
+        /// Try the broker too: who gets in, QoS, long frames, a slow subscriber (2,000 messages on topics of its own)
+        #[arg(long)]
+        broker: bool,
+    },
     /// The verdict journal: as it was written, or made anew from the log (stop the service first)
     #[command(subcommand)]
     Journal(JournalOrder),
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
     }
     let done = match arguments.command {
         Command::Run => run::until_signal(config, Arc::new(SystemClock)),
-        Command::Check => run::check(&config, &mut std::io::stdout().lock()),
+        Command::Check { broker } => check(&config, broker),
         Command::Journal(order) => journal(order, &config),
         Command::Quarantine(order) => quarantine(order, &config),
         Command::Order(order) => carry_out(order, &config),
@@ -76,6 +80,13 @@ fn main() -> ExitCode {
         Err(error) if error.is_usage() => refuse(&error, EXIT_USAGE),
         Err(error) => refuse(&error, EXIT_IO),
     }
+}
+
+/// Looks at what the configuration names, and tries the broker where that is asked for.
+fn check(config: &Config, broker: bool) -> Result<(), RunError> {
+    let mut output = std::io::stdout().lock();
+    run::check(config, &mut output)?;
+    if broker { run::runtime()?.block_on(run::check_broker(config, &mut output)) } else { Ok(()) }
 }
 
 /// Runs a command of the state database.

@@ -41,6 +41,12 @@ pub struct Metrics {
     pub broker_connected: Gauge,
     /// Lost connections to the broker.
     pub broker_reconnects: Counter,
+    /// Sessions that the broker should have kept and had not.
+    pub broker_sessions_lost: Counter,
+    /// Messages that the broker says it dropped.
+    pub broker_dropped: Counter,
+    /// 1 while our subscriptions have QoS 1.
+    pub broker_qos: Gauge,
     /// Bytes of the log in use.
     pub log_bytes: Gauge,
     /// Bytes that the log may use.
@@ -87,6 +93,9 @@ impl Default for Metrics {
             acks "acks_sent" "Acks sent to gateways";
             broker_connected "broker_connected" "1 while connected to the broker";
             broker_reconnects "broker_reconnects" "Lost connections to the broker";
+            broker_sessions_lost "broker_sessions_lost" "Sessions that the broker should have kept and had not";
+            broker_dropped "broker_dropped" "Messages that the broker says it dropped, over all its clients";
+            broker_qos "broker_qos" "1 while our subscriptions have QoS 1";
             log_bytes "log_bytes" "Bytes of the log in use";
             log_bytes_max "log_bytes_max" "Bytes that the log may use";
             log_position "log_position" "Last position of the log";
@@ -119,6 +128,9 @@ impl Metrics {
             acks: Counter::default(),
             broker_connected: Gauge::default(),
             broker_reconnects: Counter::default(),
+            broker_sessions_lost: Counter::default(),
+            broker_dropped: Counter::default(),
+            broker_qos: Gauge::default(),
             log_bytes: Gauge::default(),
             log_bytes_max: Gauge::default(),
             log_position: Gauge::default(),

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::{self, Announcer, CatalogueEngines, Centre, Cursor};
 use crate::log::writer::{Told, Writer};
+use crate::receive::mqtt::profile::Profile;
 use crate::receive::mqtt::{self, Sessions, UNACKED_MAX};
 use crate::receive::worker::{Outgoing, ToWorker, Worker};
 use crate::shutdown::{self, Shutdown};
@@ -35,7 +36,7 @@ mod page;
 mod store;
 mod watch;
 
-pub use check::check;
+pub use check::{check, check_broker};
 pub use error::RunError;
 pub use open::{Paths, catalogue, gateway_snippet};
 
@@ -163,11 +164,22 @@ impl Service {
         })?;
 
         let _runtime = runtime.enter();
-        let (broker, metrics) = (config.broker.clone(), Arc::clone(&parts.metrics));
-        let subscriber =
-            mqtt::subscribe(broker, inbox_tx.clone(), sessions, metrics, intake.clone());
+        let broker = config.broker.clone();
+        let profile = Arc::new(Profile::new(
+            Arc::clone(&parts.live),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.metrics),
+            parts.shared.lineage.positions().count() < 2,
+        ));
+        let subscriber = mqtt::subscribe(
+            broker,
+            inbox_tx.clone(),
+            sessions,
+            Arc::clone(&profile),
+            intake.clone(),
+        );
         network.spawn(subscriber);
-        network.spawn(mqtt::publish(config.broker.clone(), outbox, network.token.clone()));
+        network.spawn(mqtt::publish(config.broker.clone(), outbox, profile, network.token.clone()));
         network.spawn(facts::follow(parts.facts(), inbox_tx, intake.clone()));
         let live = Arc::clone(&parts.live);
         network.spawn(page::flush(live, FLUSH, network.token.clone()));

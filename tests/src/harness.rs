@@ -6,6 +6,7 @@ pub mod davy;
 pub mod influx;
 pub mod modbus;
 pub mod mosquitto;
+pub mod nats;
 pub mod peer;
 pub mod process;
 pub mod proxy;

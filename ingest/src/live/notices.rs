@@ -58,6 +58,20 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
     use NoticeLevel::{AlarmsStopped, Warning};
     match code {
         "broker_down" => (AlarmsStopped, "与网关的通信中断, 收不到现场数据, 请检查消息代理"),
+        "broker_refuses" => {
+            (AlarmsStopped, "消息服务器拒绝中心的订阅，收不到现场数据，请检查其权限设置")
+        }
+        "broker_session_lost" => (
+            Warning,
+            "消息服务器丢失了中心的会话，其中暂存的消息已丢，网关会补发；请让其在重启后保留会话（persistence true）",
+        ),
+        "broker_qos" => {
+            (Warning, "消息服务器只给中心 QoS 0，断线时在途消息会丢，网关会补发；请允许 QoS 1")
+        }
+        "broker_drops" => (
+            Warning,
+            "消息服务器在丢弃消息，网关会补发，但占用双倍流量，请按说明文件设置其队列上限：",
+        ),
         "evaluator_failing" => (AlarmsStopped, "报警判定停止, 请检查状态数据库与磁盘"),
         "evaluator_behind" => (AlarmsStopped, "报警判定停滞, 新数据超过 10 秒未判定"),
         "log_failing" => (AlarmsStopped, "中心日志无法写入, 暂不确认任何数据, 请检查磁盘"),

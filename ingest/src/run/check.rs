@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::RunError;
 use crate::config::{Config, StoreConfig};
+use crate::receive::mqtt::probe::probe;
 use crate::registry::seed::Seed;
 
 /// Looks at every file that the configuration names and prints what was found, every problem at once.
@@ -56,6 +57,23 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
             config.http.listen,
         ),
     )
+}
+
+/// Tries the broker and prints what was found.
+///
+/// # Errors
+/// [`RunError::Check`] with the number of problems.
+pub async fn check_broker(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
+    let findings = probe(&config.broker).await.map_err(RunError::Broker)?;
+    for finding in &findings {
+        let word = if finding.is_problem { "PROBLEM" } else { "ok" };
+        let line = format!("  {word:8} {}: {}\n", finding.code, finding.text);
+        out.write_all(line.as_bytes()).map_err(RunError::Print)?;
+    }
+    match findings.iter().filter(|finding| finding.is_problem).count() {
+        0 => Ok(()),
+        problems => Err(RunError::Check { problems }),
+    }
 }
 
 fn readable(path: &Path) -> Option<String> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cli::CliError;
 use crate::evaluate::CursorError;
 use crate::quarantine::QuarantineError;
+use crate::receive::mqtt::SecretError;
 use crate::registry::RegistryError;
 use crate::registry::seed::SeedError;
 use crate::state::StateError;
@@ -65,6 +66,9 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// A file with a secret of the broker.
+    #[error("the broker cannot be tried")]
+    Broker(#[source] SecretError),
     /// The system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     Random(#[source] getrandom::Error),
@@ -114,6 +118,7 @@ impl RunError {
             self,
             Self::Seed(_)
                 | Self::Secret { .. }
+                | Self::Broker(_)
                 | Self::Check { .. }
                 | Self::Order(_)
                 | Self::Listen { .. }

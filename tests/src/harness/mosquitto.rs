@@ -25,11 +25,22 @@ impl Mosquitto {
     /// # Errors
     /// When mosquitto is not installed: with the ways to get it.
     pub async fn start() -> Result<Mosquitto> {
+        Mosquitto::start_with(
+            "max_inflight_messages 1000\nmax_queued_messages 0\nmax_queued_bytes 268435456\n",
+        )
+        .await
+    }
+
+    /// Starts one with these lines in place of the README's bounds.
+    ///
+    /// # Errors
+    /// When mosquitto is not installed: with the ways to get it.
+    pub async fn start_with(bounds: &str) -> Result<Mosquitto> {
         let folder = TempDir::new()?;
         let port = free_port()?;
         let config = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-             max_inflight_messages 1000\nmax_queued_messages 0\nmax_queued_bytes 268435456\nlog_dest stderr\n",
+             log_dest stderr\n{bounds}",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), config)?;

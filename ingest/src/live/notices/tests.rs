@@ -8,6 +8,9 @@ use crate::api::source::NoticeLevel;
 fn every_notice_is_said_in_both_languages() {
     for code in [
         "broker_down",
+        "broker_refuses",
+        "broker_session_lost",
+        "broker_qos",
         "evaluator_failing",
         "evaluator_behind",
         "log_failing",
