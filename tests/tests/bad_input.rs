@@ -163,7 +163,10 @@ fn every_mistake_of_the_centres_files_is_listed_with_its_line_and_how_to_mend_it
             (3, "must be 0 to 600000"),
             (5, "must be mqtt://host[:port] or mqtts://host[:port]"),
             (6, "known here: ca_file"),
-            (8, "must be \"embedded\", \"influx\" or \"discard\""),
+            (
+                8,
+                "must be \"embedded\", \"influx\", \"influxdb1\", \"victoriametrics\" or \"discard\"",
+            ),
             (10, "e.g. \"127.0.0.1:8080\""),
         ];
         lists("ingest.toml", &places, &ended.text);

@@ -176,6 +176,24 @@ fn a_killed_influxdb_1_loses_nothing() {
     assert_eq!(count(&store), 200);
 }
 
+/// Waits until the server says that it is a second old: it tells its start in whole seconds, and a restart within one
+/// cannot be told from none.
+fn older_than_a_second(server: &Server) {
+    let is_old = || {
+        let page = server.request("GET", "/metrics", &[], "").unwrap();
+        let uptime = page.lines().find_map(|line| line.strip_prefix("vm_app_uptime_seconds "));
+        uptime.is_some_and(|seconds| seconds.trim() != "0")
+    };
+    let waited = (0..3_000).any(|_| {
+        let is_old = is_old();
+        if !is_old {
+            std::sync::mpsc::sync_channel::<()>(0).1.recv_timeout(Duration::from_millis(20)).ok();
+        }
+        is_old
+    });
+    assert!(waited, "it says no uptime");
+}
+
 // VictoriaMetrics says 204 before anything is on disk: what a kill costs there must come again from the log.
 #[test]
 fn a_killed_victoriametrics_gets_again_what_it_lost() {
@@ -187,6 +205,7 @@ fn a_killed_victoriametrics_gets_again_what_it_lost() {
     assert_eq!(store.position().unwrap(), None, "taken is not on disk");
     store.write(&batch(2, 100, 1)).unwrap();
     assert_eq!(store.position().unwrap().unwrap().position, 1);
+    older_than_a_second(&server);
     server.restart();
     // The first request may meet the dead server's connection.
     let errors = std::iter::repeat_with(|| store.write(&batch(3, 101, 100)).unwrap_err()).take(5);

@@ -2,7 +2,8 @@
 //!
 //! VictoriaMetrics writes what it took every 5 s (`-inmemoryDataFlushInterval`) and loses the rest when it is killed. So a
 //! position counts [`HOLD`] after it was taken, and only if the server is still the one that took it: its start time is
-//! looked at in between. Where it was restarted, the writer goes back to the last position that counts.
+//! looked at in between (in whole seconds: one that lived for less than a second could be missed). Where it was
+//! restarted, the writer goes back to the last position that counts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
