@@ -193,15 +193,3 @@ fn number(quality: Quality) -> u8 {
         Quality::Substituted => 4,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_windows_are_whole_minutes_and_hours() {
-        let steps = [1, 1_234, 60_000, 60_001, 86_400, 3_600_000, 3_600_001, 31_536_000].map(whole);
-        let hour = HOUR_MS;
-        assert_eq!(steps, [1, 1_234, 60_000, 120_000, 120_000, hour, 2 * hour, 9 * hour]);
-    }
-}

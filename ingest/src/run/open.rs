@@ -384,7 +384,7 @@ mod tests {
         drop(log);
         for _ in 0..20 {
             let log = open_log(bound, folder.path(), 2).unwrap();
-            let (log, _, shared) = begin(log, 2).unwrap();
+            let (log, _, shared) = begin(log, 7, 2).unwrap();
             assert_eq!(log.last_position(), shared.tail.head());
         }
     }
