@@ -20,14 +20,14 @@ mod fake;
 mod influx;
 #[path = "store_conformance/influxd.rs"]
 mod influxd;
+#[path = "store_conformance/property.rs"]
+mod property;
 #[path = "store_conformance/rollup.rs"]
 mod rollup;
 #[path = "store_conformance/server.rs"]
 mod server;
 #[path = "store_conformance/sink.rs"]
 mod sink;
-#[path = "store_conformance/property.rs"]
-mod property;
 #[path = "store_conformance/suite.rs"]
 mod suite;
 #[path = "store_conformance/whole.rs"]

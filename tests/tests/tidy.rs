@@ -26,8 +26,7 @@ fn allowed(of: &str) -> &'static [&'static str] {
 fn crates_know_only_whom_the_design_allows() {
     // Goal: the data flows one way. Method: read every manifest, in all its dependency tables.
     for name in OURS {
-        let text =
-            std::fs::read_to_string(folder(name).join("Cargo.toml")).expect("a manifest");
+        let text = std::fs::read_to_string(folder(name).join("Cargo.toml")).expect("a manifest");
         let manifest: toml::Table = toml::from_str(&text).expect("valid TOML");
         let known: BTreeSet<String> = ["dependencies", "dev-dependencies", "build-dependencies"]
             .iter()

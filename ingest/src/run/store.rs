@@ -113,11 +113,7 @@ fn line(config: &StoreConfig, store: &Path, late_days: u32) -> Result<SinkOption
 ///
 /// # Errors
 /// The problem in words.
-pub fn ask(
-    config: &StoreConfig,
-    store: &Path,
-    hole_max: Duration,
-) -> Result<Vec<String>, String> {
+pub fn ask(config: &StoreConfig, store: &Path, hole_max: Duration) -> Result<Vec<String>, String> {
     let late_days = days(hole_max);
     let words = |error: RunError| crate::chain_of(&error);
     let sink = Arc::new(LogRefusals);
