@@ -249,6 +249,7 @@ impl Session<'_> {
             Event::Written(id) => self.window.sent(id)?,
             Event::Confirmed(id) => {
                 self.confirmed_at = self.uplink.now();
+                spool::fail_point!("gateway.confirmed");
                 if self.window.confirmed(id).is_some() {
                     self.uplink.show(|p| p.confirmed += 1);
                 }
@@ -303,7 +304,9 @@ impl Session<'_> {
             self.confirmed_at = self.uplink.now();
         }
         self.window.submit(what, bytes);
+        spool::fail_point!("gateway.send");
         self.up.publish(&self.uplink.topics.up, false, payload)?;
+        spool::fail_point!("gateway.sent");
         Ok(bytes)
     }
 
@@ -359,6 +362,7 @@ impl Session<'_> {
         let body =
             frame::open(&self.uplink.seams.key, Kind::Ack, payload).map_err(|e| chain(&e))?;
         let ack = Ack::decode(body).map_err(|e| chain(&e))?;
+        spool::fail_point!("gateway.ack");
         self.is_for_us(&ack.gateway)?;
         let now = self.uplink.now();
         // Where the thread cannot take it the ack is as if lost: acks are repeated.

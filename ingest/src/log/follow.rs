@@ -154,6 +154,7 @@ impl Follower {
             return Ok(Batch { records, up_to });
         }
         let entries = self.reader.read_from(after, READ_BYTES, &[]).map_err(FollowError::Log)?;
+        spool::fail_point!("follow.read");
         // Nothing there although the head is beyond: all of it was evicted.
         let up_to = entries.last().map_or(head, Entry::position);
         let records = entries.into_iter().map(|e| self.decode(e)).collect::<Result<_, _>>()?;

@@ -137,7 +137,9 @@ impl Writer {
         let samples: usize = blocks.iter().map(|b| b.readings.sample_count()).sum();
         let count = blocks.len() as u64;
         let up_to = self.follower.shared().lineage.here(batch.up_to);
+        spool::fail_point!("store.before");
         self.store.write(&StoreBatch { up_to, blocks }).map_err(WriteError::Store)?;
+        spool::fail_point!("store.after");
         self.told.stats.blocks.fetch_add(count, Ordering::Relaxed);
         self.told.stats.samples.fetch_add(samples as u64, Ordering::Relaxed);
         self.at = batch.up_to;

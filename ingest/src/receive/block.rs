@@ -50,6 +50,7 @@ impl Receiver {
             },
         };
         let key = (block.epoch.0, block.seq);
+        spool::fail_point!("receive.decoded");
         self.touch(arrival.gateway).ack.epochs.insert(key.0);
         if self.is_logged(port, arrival.gateway, key) {
             return self.take_again(port, arrival, key, bytes);
@@ -91,6 +92,7 @@ impl Receiver {
         (epoch, seq): (u64, u64),
         bytes: &[u8],
     ) -> Result<Outcome, Error> {
+        spool::fail_point!("receive.duplicate");
         let logged = port.block_sha(arrival.gateway.as_str(), epoch, seq)?;
         if logged.is_none_or(|sha| sha == sha16(bytes)) {
             return Ok(Outcome::Duplicate);
@@ -125,6 +127,7 @@ impl Receiver {
         }
         if let Some(list) = &block.list {
             chain.read_list(name, (block.epoch.0, block.seq), list);
+            spool::fail_point!("receive.list");
             self.settle_order(port, arrival.gateway, now)?;
         }
         Ok(())
@@ -151,6 +154,7 @@ impl Receiver {
             });
         }
         for record in joins.into_iter().chain(gone) {
+            spool::fail_point!("receive.chain");
             self.log(port, name, record, now);
         }
         Ok(())
@@ -185,6 +189,7 @@ impl Receiver {
         if let Some(manifest) = self.manifest(port, arrival.gateway, key)? {
             return Ok(Ok(manifest));
         }
+        spool::fail_point!("receive.need_manifest");
         let state = self.touch(arrival.gateway);
         if state.need.len() < NEED_MAX {
             state.need.insert(key);
@@ -233,6 +238,7 @@ impl Receiver {
             Err(Error::TooMany { .. }) => return Ok(Outcome::Refused("intervals")),
             Err(error) => return Err(error),
         };
+        spool::fail_point!("receive.appended");
         if !meta.masked_rows.is_empty() {
             let detail = "more than 60 s ahead of the centre's clock".to_owned();
             self.set_aside(arrival, key, ("future", detail), meta.masked_rows.clone(), bytes);
@@ -297,6 +303,7 @@ impl Receiver {
             Err(error) => return Err(error),
         }
         // Order must not wait for a block that will never be evaluated: it is closed like a lost one.
+        spool::fail_point!("receive.rejected");
         let spans = vec![crate::log::record::GoneSpan { epoch, from: seq, to: seq }];
         self.log(port, name, CentreRecord::Gone(spans), arrival.at);
         self.set_aside(arrival, (epoch, seq), (code, detail), Vec::new(), bytes);

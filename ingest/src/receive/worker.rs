@@ -277,7 +277,9 @@ impl Worker {
             }
             Err(failed) => self.failed(failed)?,
         }
+        spool::fail_point!("puback.group");
         self.works.acker.ack(&group.tickets);
+        spool::fail_point!("puback.after");
         Ok(())
     }
 
@@ -299,6 +301,7 @@ impl Worker {
             self.receiver.clock_stepped(&mut txn, by, now);
         }
         for message in &group.messages {
+            spool::fail_point!("receive.message");
             let inbound =
                 Inbound { gateway: &message.topic.gateway, frame: &message.payload, at: now };
             match message.topic.kind {
@@ -334,7 +337,9 @@ impl Worker {
             works.metrics.samples.inc_by(block.readings.sample_count() as u64);
             works.live.block(block);
         }
+        spool::fail_point!("tail.before");
         works.shared.tail.push(effects.records);
+        spool::fail_point!("tail.after");
         for set_aside in &effects.quarantined {
             works.metrics.quarantined.get_or_create(&Word { code: set_aside.code }).inc();
         }
@@ -372,9 +377,11 @@ impl Worker {
             let Some(known) = self.ring.gateway(&gateway) else { continue };
             let frame = frame::seal(&known.key, Kind::Ack, &ack.encode());
             let topic = Topic::new(gateway, TopicKind::Ack);
+            spool::fail_point!("ack.before");
             // A full outbox means that the broker is away: acks are repeated.
             if works.outbox.try_send(Outgoing { topic, frame }).is_ok() {
                 works.metrics.acks.inc();
+                spool::fail_point!("ack.after");
             }
         }
     }
@@ -409,10 +416,15 @@ fn finish(
     mut txn: Txn<'_>,
 ) -> Result<(), Failed> {
     receiver.seal(&mut txn);
+    spool::fail_point!("log.sealed");
     if !receiver.quarantined().is_empty() {
         quarantine.put(receiver.quarantined()).map_err(Failed::Quarantine)?;
+        spool::fail_point!("quarantine.kept");
     }
-    txn.commit().map(|_| ()).map_err(Failed::Log)
+    spool::fail_point!("log.commit.before");
+    txn.commit().map_err(Failed::Log)?;
+    spool::fail_point!("log.commit.after");
+    Ok(())
 }
 
 fn count(metrics: &Metrics, outcome: Outcome) {

@@ -130,7 +130,9 @@ pub(super) fn open(
     let registrar = Arc::new(Registrar::new(registry));
     let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
     let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
+    spool::fail_point!("start.state");
     let log = open_log(config, &paths, now)?;
+    spool::fail_point!("start.log");
     let (log, receiver, shared) = begin(log, now)?;
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
@@ -254,7 +256,9 @@ fn begin(mut log: Log, now: i64) -> Result<(Log, Receiver, Arc<Shared>), RunErro
     lineage.start(log_id, position);
     txn.put(LINEAGE_KEY, Some(&lineage.encode()));
     receiver.seal(&mut txn);
+    spool::fail_point!("start.id.before");
     txn.commit().map_err(RunError::Log)?;
+    spool::fail_point!("start.id.after");
     log.keep_free(LogOptions::default().free_reserve_bytes);
     let effects = receiver.committed();
     let shared = Arc::new(Shared::new(position - 1, lineage, tail::SAMPLES_MAX));

@@ -207,10 +207,12 @@ impl Store for InfluxStore {
             self.check()?;
         }
         self.encode(batch);
+        spool::fail_point!("influx.encoded");
         if let Err(error) = self.send_pending() {
             self.is_checked &= !matches!(error, StoreError::Refused { .. });
             return Err(error);
         }
+        spool::fail_point!("influx.sent");
         self.cursor.set(batch.up_to)?;
         self.counts.samples += self.work.samples;
         self.work.of = None;

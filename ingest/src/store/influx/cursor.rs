@@ -55,7 +55,9 @@ impl Cursor {
             let mut file = File::create(&new)?;
             file.write_all(text(position).as_bytes())?;
             file.sync_all()?;
+            spool::fail_point!("influx.position.written");
             std::fs::rename(&new, &self.path)?;
+            spool::fail_point!("influx.position.renamed");
             match self.path.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
                 _ => Ok(()),
