@@ -30,6 +30,7 @@ mod check;
 mod desk;
 mod error;
 mod facts;
+mod hold;
 mod open;
 mod page;
 mod store;
@@ -95,6 +96,7 @@ pub struct Service {
     store: Thread,
     evaluator: Thread,
     shared: Arc<crate::log::Shared>,
+    _hold: hold::Hold,
     /// Where the API listens.
     pub listen: std::net::SocketAddr,
 }
@@ -117,7 +119,7 @@ impl Service {
         let (outbox_tx, outbox) = mpsc::channel::<Outgoing>(OUTBOX_MAX);
         let sessions = Arc::new(Sessions::default());
         let opened = open::open(runtime, &config, clock, (Arc::clone(&sessions), outbox_tx))?;
-        let Opened { works, receiver, store, followers, api, parts } = opened;
+        let Opened { hold, works, receiver, store, followers, api, parts } = opened;
         let (intake, cursors, broken) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let network = Shutdown::default();
@@ -191,6 +193,7 @@ impl Service {
             store,
             evaluator,
             shared,
+            _hold: hold,
             listen,
         })
     }

@@ -23,6 +23,12 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process has the data.
+    #[error("{} is in use by another davy-ingest; stop that one, or give this one a state_dir of its own", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The durable log.
     #[error("the durable log cannot be used")]
     Log(#[source] spool::Error),

@@ -13,6 +13,7 @@ use wire::GatewayName;
 
 use super::RunError;
 use super::desk::Desk;
+use super::hold::Hold;
 use crate::api::{ApiConfig, Hub, Parts as ApiParts, SetupToken};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
@@ -108,6 +109,7 @@ pub(super) struct Parts {
 
 /// Everything open, nothing running.
 pub(super) struct Opened {
+    pub(super) hold: Hold,
     pub(super) works: Works,
     pub(super) receiver: Receiver,
     pub(super) store: Box<dyn Store>,
@@ -125,6 +127,8 @@ pub(super) fn open(
 ) -> Result<Opened, RunError> {
     let now = clock.now_ms();
     let paths = Paths::of(config)?;
+    // Before anything is written: what another process has must not be touched.
+    let hold = Hold::take(&paths.root)?;
     let state = runtime.block_on(open_state(config, &paths, now))?;
     let registry = runtime.block_on(state.load_registry()).map_err(RunError::State)?;
     let registrar = Arc::new(Registrar::new(registry));
@@ -186,7 +190,7 @@ pub(super) fn open(
             ..ApiConfig::default()
         },
     };
-    Ok(Opened { works, receiver, store, followers, api, parts })
+    Ok(Opened { hold, works, receiver, store, followers, api, parts })
 }
 
 fn word_of(store: &StoreConfig) -> &'static str {
