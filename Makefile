@@ -4,10 +4,12 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-# Rounds of `make faults`.
-N ?= 5
+# Rounds of `make faults`, worlds at a time, seed of the first.
+N ?= 40
+JOBS ?= 3
+SEED ?= 1
 
-.PHONY: help demo test check bench faults console servers
+.PHONY: help demo test check bench faults failpoints console servers
 
 CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
 
@@ -23,6 +25,7 @@ demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a brok
 test: check servers ## everything: checks, unit, property, system and browser tests with real servers
 	@echo "── system, unit and property tests"
 	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	$(MAKE) failpoints && \
 	cargo build --workspace --bins --features tests/demo && \
 	cargo test --workspace --features tests/demo
 	@echo "── browser tests"
@@ -39,10 +42,17 @@ bench: servers ## throughput, latency and bytes a sample, beside Telegraf and In
 	cargo build --release -p gateway -p ingest && \
 	cargo run --release -p tests --bin davy-bench
 
-faults: servers ## kill each part N times under load, cut the link; one round of it is in make test
+faults: servers failpoints ## N random rounds of faults over real processes (SEED=, JOBS=); a fixed part is in make test
 	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
-	cargo build -p gateway -p ingest && \
-	DAVY_FAULT_ROUNDS=$(N) cargo test -p tests --test faults -- --nocapture
+	cargo build -p tests --bin davy-faults && \
+	target/debug/davy-faults --rounds $(N) --jobs $(JOBS) --seed $(SEED)
+
+# Both programs with fail points, beside those without: docs/FAILPOINTS.md.
+failpoints:
+	cargo build -p gateway -p ingest --bins --features gateway/failpoints,ingest/failpoints
+	mkdir -p target/debug/failpoints
+	cp target/debug/davy-gateway target/debug/davy-ingest target/debug/failpoints/
+	cargo build -p gateway -p ingest --bins
 
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 

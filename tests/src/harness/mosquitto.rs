@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::process::{Process, free_port, server_binary};
@@ -41,6 +41,14 @@ impl Mosquitto {
         let mut broker = Mosquitto { process: None, folder, program, port };
         broker.resume().await?;
         Ok(broker)
+    }
+
+    /// Sends its process a signal by name.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(name)
     }
 
     /// SIGKILL: what it held in memory is gone, as on a power cut.
