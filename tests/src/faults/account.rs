@@ -22,6 +22,8 @@ const KILL_AFTER_MS: i64 = 200;
 const STILL_MS: i64 = 250;
 /// Of so many answers one may come too late for the gateway on a machine that is busy with other things.
 const LATE_ONE_IN: u64 = 50;
+/// What a gateway says when it has to let go of blocks.
+const EVICTED: &str = "blocks lost, to be declared";
 /// Samples in a meter's whole reply: what a declared loss counts in.
 const REPLY_SAMPLES: u64 = 16;
 
@@ -191,6 +193,10 @@ fn numbers(world: &World, stored: &[Vec<(i64, f64)>], declared: u64) -> Result<J
                 &lost[..lost.len().min(5)],
                 world.kills
             ));
+        }
+        if world.disks.is_some() && world.gateway.output().contains(EVICTED) {
+            // It evicted them for want of room and went on in memory, where the count of them ended with it.
+            judged.declared += std::mem::take(&mut judged.unpolled);
         }
         if judged.unpolled > 1 + judged.sent / LATE_ONE_IN {
             return Err(format!(
