@@ -28,8 +28,10 @@ pub fn dips(levels: &[(i64, f64)]) -> u64 {
 pub fn same_verdicts(world: &World) -> Result<usize, String> {
     let log =
         read_only(&world.centre.folder.join("data/log/log.db")).map_err(|e| format!("{e:#}"))?;
-    let first = log.query_row("SELECT min(position) FROM record", [], |r| r.get::<_, i64>(0));
-    if first.map_err(|e| e.to_string())? > 1 {
+    // Starts of the centre are kept for ever, so the first record alone says nothing.
+    let sql = "SELECT coalesce(max(position), 0) - count(*) FROM record";
+    let gone = log.query_row(sql, [], |r| r.get::<_, i64>(0)).map_err(|e| e.to_string())?;
+    if gone > 0 {
         return Ok(0);
     }
     drop(log);
