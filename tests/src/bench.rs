@@ -4,9 +4,12 @@
 pub mod bytes;
 pub mod cpu;
 pub mod edge;
+pub mod history;
+pub mod history_influx;
 pub mod latency;
 pub mod load;
 pub mod report;
+pub mod restart;
 pub mod sink;
 pub mod store;
 pub mod throughput;

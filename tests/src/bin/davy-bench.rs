@@ -9,12 +9,13 @@ use tokio::time::Instant;
 use anyhow::Result;
 use clap::Parser;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, store, throughput};
+use tests::bench::{bytes, edge, history, history_influx, latency, restart, store, throughput};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only sections whose name starts so: wire, store, throughput.q1, throughput.q20.sink, gateway, latency …
+    /// Only sections whose name starts so: wire, store, history, throughput.q1, throughput.q20.sink, gateway, restart,
+    /// latency …
     #[arg(long)]
     only: Vec<String>,
     /// Divides the load: 1 for figures to publish, 10 for a quick look.
@@ -43,6 +44,13 @@ async fn main() -> Result<ExitCode> {
     if wanted("store") {
         section(&mut report, "store", async |r| store::run(r, scale)).await;
     }
+    if wanted("history.embedded") {
+        section(&mut report, "history.embedded", async |r| history::run(r, scale)).await;
+    }
+    if wanted("history.influxdb") {
+        let run = async |r: &mut Report| history_influx::run(r, scale).await;
+        section(&mut report, "history.influxdb", run).await;
+    }
     for (name, shape) in throughput::shapes(scale) {
         for contender in CONTENDERS {
             let title = format!("throughput.{name}.{contender}");
@@ -54,6 +62,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("gateway") {
         section(&mut report, "gateway", async |r| edge::run(r).await).await;
+    }
+    if wanted("restart") {
+        section(&mut report, "restart", async |r| restart::run(r, scale).await).await;
     }
     if wanted("latency_ms") {
         section(&mut report, "latency_ms", async |r| latency::run(r).await).await;
@@ -168,6 +179,22 @@ fn table(report: &Report) {
         figure("gateway.points_per_s")
     );
     println!(
+        "restart        {} s from the start of the process to the first evaluation with {} rules at {} gateways, {} MB ({} MB at most); the evaluator alone {} s",
+        figure("restart.process_s"),
+        figure("restart.rules"),
+        figure("restart.gateways"),
+        figure("restart.rss_mb"),
+        figure("restart.peak_mb"),
+        figure("restart.evaluator_s")
+    );
+    println!(
+        "history        1 M samples of InfluxDB as 3,000 min/max: p50 {} p99 {} ms; condensed minutes {}, hours {} ms",
+        figure("history.influxdb.million_p50_ms"),
+        figure("history.influxdb.million_p99_ms"),
+        figure("history.influxdb.minutes_p50_ms"),
+        figure("history.influxdb.hours_p50_ms")
+    );
+    println!(
         "latency        alarm p50 {} ms, p99 {} ms from reply to browser; newest values {} and {} ms\n",
         figure("latency_ms.p50"),
         figure("latency_ms.p99"),
@@ -184,6 +211,11 @@ fn table(report: &Report) {
         ratio(&rate("influxdb"), &rate("raw"))
     };
     let goals = [
+        (
+            "history: ≤ 100 ms for 1 M samples as min/max points, p99",
+            report.get("history.chart.p99_ms"),
+            Wanted::Most(100.0),
+        ),
         ("q1: ≥ 5 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(5.0)),
         ("q20: ≥ 2 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(2.0)),
         ("q1: ≥ 0.6 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.6)),
@@ -203,7 +235,17 @@ fn table(report: &Report) {
             report.get("wire.bytes_per_sample.transformer"),
             Wanted::Most(3.0),
         ),
+        (
+            "history: 1 M samples of InfluxDB ≤ 300 ms",
+            report.get("history.influxdb.million_p50_ms"),
+            Wanted::Most(300.0),
+        ),
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
+        (
+            "restart: a million rules back in < 3 s",
+            report.get("restart.process_s"),
+            Wanted::Most(3.0),
+        ),
         (
             "alarm: p99 < 200 ms from reply to browser",
             report.get("latency_ms.p99"),

@@ -11,7 +11,7 @@ use crate::store::{Position, StoreError};
 
 /// The open cursor.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(in crate::store) struct Cursor {
     path: PathBuf,
     position: Option<Position>,
 }
@@ -21,7 +21,7 @@ impl Cursor {
     ///
     /// # Errors
     /// When the file exists and cannot be read.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(path: &Path) -> Result<Self, StoreError> {
         let position = match std::fs::read_to_string(path) {
             Ok(text) => {
                 let position = parse(&text);
@@ -38,7 +38,7 @@ impl Cursor {
     }
 
     /// The position; `None` before the first.
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(in crate::store) fn position(&self) -> Option<Position> {
         self.position
     }
 
@@ -46,26 +46,46 @@ impl Cursor {
     ///
     /// # Errors
     /// When the file cannot be written; the position is the old one then.
-    pub(super) fn set(&mut self, position: Position) -> Result<(), StoreError> {
+    pub(in crate::store) fn set(&mut self, position: Position) -> Result<(), StoreError> {
         if self.position == Some(position) {
             return Ok(());
         }
-        let write = || -> std::io::Result<()> {
-            let new = self.path.with_extension("new");
-            let mut file = File::create(&new)?;
-            file.write_all(text(position).as_bytes())?;
-            file.sync_all()?;
-            spool::fail_point!("influx.position.written");
-            std::fs::rename(&new, &self.path)?;
-            spool::fail_point!("influx.position.renamed");
-            match self.path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-                _ => Ok(()),
-            }
-        };
-        write().map_err(|e| failed("write cursor", &self.path, &e))?;
+        self.write(position).map_err(|e| failed("write cursor", &self.path, &e))?;
         self.position = Some(position);
         Ok(())
+    }
+
+    fn write(&self, position: Position) -> std::io::Result<()> {
+        let new = write_beside(&self.path, text(position).as_bytes())?;
+        spool::fail_point!("influx.position.written");
+        std::fs::rename(&new, &self.path)?;
+        spool::fail_point!("influx.position.renamed");
+        sync_folder(&self.path)
+    }
+}
+
+/// Replaces a file whole, durably.
+pub(in crate::store) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::rename(write_beside(path, bytes)?, path)?;
+    sync_folder(path)
+}
+
+/// Writes what is to take a file's place beside it, durably.
+fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(new)
+}
+
+/// Makes a rename in a file's folder durable.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
     }
 }
 
@@ -83,7 +103,11 @@ fn parse(text: &str) -> Option<Position> {
     Some(Position { log_id: log_id.parse().ok()?, position: position.parse().ok()? })
 }
 
-fn failed(action: &'static str, path: &Path, error: &std::io::Error) -> StoreError {
+pub(in crate::store) fn failed(
+    action: &'static str,
+    path: &Path,
+    error: &std::io::Error,
+) -> StoreError {
     StoreError::File { action, path: path.display().to_string(), reason: error.to_string() }
 }
 

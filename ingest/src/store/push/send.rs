@@ -1,4 +1,4 @@
-//! Sends lines until every one is taken or set aside: the loop of the InfluxDB store.
+//! Sends lines until every one is taken or set aside: the loop of every line-protocol store.
 //!
 //! What the database takes is never sent again for the same batch. A bad line is found by halves, in at most
 //! [`BISECT_REQUESTS_MAX`] requests a call; what is left then stays pending and the next call goes on.
@@ -11,11 +11,10 @@ use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
 use futures_util::stream::FuturesUnordered;
-use influxdb2::api::write::TimestampPrecision;
 
-use super::answer::{self, Answer};
-use super::{IN_FLIGHT, InfluxStore, STORE, StoreError, unavailable};
-use crate::store::Refusal;
+use super::answer::Answer;
+use super::{IN_FLIGHT, Pusher};
+use crate::store::{Refusal, StoreError};
 
 /// Most requests spent on finding bad lines in one call.
 pub(super) const BISECT_REQUESTS_MAX: u32 = 256;
@@ -24,7 +23,7 @@ pub(super) const BROKEN_TRIES: u32 = 3;
 /// Longest piece of a refused line that is kept, bytes.
 const LINE_SHOWN_MAX: usize = 1_000;
 
-impl InfluxStore {
+impl Pusher {
     /// Sends all pending ranges of the batch under way.
     pub(super) fn send_pending(&mut self) -> Result<(), StoreError> {
         let mut budget = BISECT_REQUESTS_MAX;
@@ -44,16 +43,11 @@ impl InfluxStore {
     fn send_all(&mut self) -> Vec<(Range<usize>, Answer)> {
         let mut queue = std::mem::take(&mut self.work.pending);
         queue.reverse();
-        let (lines, client) = (&self.work.lines, &self.writer);
-        let (org, bucket) = (self.options.org.as_str(), self.options.bucket.as_str());
+        let (lines, endpoint) = (&self.work.lines, &self.endpoint);
         let (in_flight, counts) = (self.in_flight, &mut self.counts);
         let post = |range: Range<usize>| {
             let body = gzip(lines.slice(range.start, range.end));
-            async move {
-                let precision = TimestampPrecision::Milliseconds;
-                let sent = client.write_line_protocol_with_precision(org, bucket, body, precision);
-                (range, answer::read(sent.await))
-            }
+            async move { (range, endpoint.post(body).await) }
         };
         let mut failed = Vec::new();
         let mut keep = |done: Option<(Range<usize>, Answer)>| -> bool {
@@ -108,7 +102,9 @@ impl InfluxStore {
         let again = range.clone();
         let result = match answer {
             Answer::Stored | Answer::Dropped(_) => Ok(()),
-            Answer::Malformed(_) | Answer::Conflict(_) => self.bisect(range, budget),
+            Answer::Malformed(_) | Answer::Conflict(_) | Answer::TooMany(_) => {
+                self.bisect(range, budget)
+            }
             Answer::TooLarge(words) => {
                 self.batch_lines = (range.len() / 2).max(1);
                 if range.len() == 1 {
@@ -118,18 +114,15 @@ impl InfluxStore {
                 }
                 return Ok(());
             }
-            Answer::Busy(words) => {
+            Answer::Busy { words, pause_ms } => {
                 self.in_flight = 1;
-                Err(unavailable(words))
+                Err(self.unavailable(words, pause_ms))
             }
-            Answer::Denied(status, words) => {
-                let (org, bucket) = (&self.options.org, &self.options.bucket);
-                Err(answer::denied(status, &words, org, bucket))
-            }
+            Answer::Denied(status, words) => Err(self.endpoint.denied(status, &words)),
             Answer::Broken(words) => {
                 self.work.failures += 1;
                 if self.work.failures < BROKEN_TRIES || !self.probe(&range) {
-                    Err(unavailable(format!("status 500: {words}")))
+                    Err(self.unavailable(format!("status 500: {words}"), 0))
                 } else {
                     self.bisect(range, budget)
                 }
@@ -151,7 +144,11 @@ impl InfluxStore {
             let answer = self.post(*line..line + 1);
             matches!(
                 answer,
-                Answer::Stored | Answer::Dropped(_) | Answer::Malformed(_) | Answer::Conflict(_)
+                Answer::Stored
+                    | Answer::Dropped(_)
+                    | Answer::Malformed(_)
+                    | Answer::Conflict(_)
+                    | Answer::TooMany(_)
             )
         })
     }
@@ -163,9 +160,10 @@ impl InfluxStore {
             if *budget == 0 {
                 stack.push(range);
                 self.work.pending.extend(stack);
-                return Err(unavailable(format!(
+                let words = format!(
                     "more bad lines than {BISECT_REQUESTS_MAX} requests can find; going on"
-                )));
+                );
+                return Err(self.unavailable(words, 0));
             }
             *budget -= 1;
             let answer = self.post(range.clone());
@@ -178,7 +176,13 @@ impl InfluxStore {
                 Answer::Broken(words) if range.len() == 1 => {
                     self.refuse_line(range.start, "poison", &words);
                 }
-                Answer::Malformed(_) | Answer::Conflict(_) | Answer::Broken(_) => {
+                Answer::TooMany(words) if range.len() == 1 => {
+                    self.refuse_line(range.start, "too_many_series", &words);
+                }
+                Answer::Malformed(_)
+                | Answer::Conflict(_)
+                | Answer::TooMany(_)
+                | Answer::Broken(_) => {
                     stack.extend(reversed(&range));
                 }
                 other => {
@@ -203,22 +207,29 @@ impl InfluxStore {
             let single = format!("{series} {field} {time}\n");
             match self.post_bytes(single.as_bytes()) {
                 Answer::Stored | Answer::Dropped(_) => {}
-                Answer::Conflict(words) | Answer::Malformed(words) => {
+                Answer::Conflict(words) | Answer::Malformed(words) | Answer::TooMany(words) => {
                     self.refuse(line, "type_conflict", single.trim_end(), &words, 1);
                 }
-                Answer::Busy(words) | Answer::Broken(words) => {
+                Answer::Busy { words, pause_ms } => {
                     self.work.pending.push(line..line + 1);
-                    return Err(unavailable(words));
+                    return Err(self.unavailable(words, pause_ms));
+                }
+                Answer::Broken(words) => {
+                    self.work.pending.push(line..line + 1);
+                    return Err(self.unavailable(words, 0));
                 }
                 Answer::TooLarge(words) => self.refuse(line, "too_large", &single, &words, 1),
                 Answer::Denied(status, words) => {
                     self.work.pending.push(line..line + 1);
-                    let (org, bucket) = (&self.options.org, &self.options.bucket);
-                    return Err(answer::denied(status, &words, org, bucket));
+                    return Err(self.endpoint.denied(status, &words));
                 }
             }
         }
         Ok(())
+    }
+
+    fn unavailable(&self, reason: String, pause_ms: u64) -> StoreError {
+        StoreError::Unavailable { store: self.endpoint.name(), reason, pause_ms }
     }
 
     fn line(&self, line: usize) -> String {
@@ -232,11 +243,7 @@ impl InfluxStore {
     }
 
     fn post_bytes(&mut self, bytes: &[u8]) -> Answer {
-        let (org, bucket) = (self.options.org.as_str(), self.options.bucket.as_str());
-        let precision = TimestampPrecision::Milliseconds;
-        let body = gzip(bytes);
-        let sent = self.writer.write_line_protocol_with_precision(org, bucket, body, precision);
-        let answer = answer::read(self.runtime.block_on(sent));
+        let answer = self.runtime.block_on(self.endpoint.post(gzip(bytes)));
         self.counts.requests += u64::from(answer == Answer::Stored);
         if let Answer::Dropped(points) = answer {
             self.counts.dropped_by_retention += points;
@@ -258,7 +265,7 @@ impl InfluxStore {
             gateway: origin.map(|(gateway, _)| gateway.to_owned()),
             position: origin.map(|(_, position)| position),
             what: shown.collect(),
-            reason: format!("{STORE}: {reason}"),
+            reason: format!("{}: {reason}", self.endpoint.name()),
             samples,
         });
     }
