@@ -472,7 +472,7 @@ fn second_process(world: &World) -> Result<()> {
     let ended = std::process::Command::new("timeout").args(args).current_dir(folder).output()?;
     let words = String::from_utf8_lossy(&ended.stderr);
     ensure!(
-        ended.status.code() == Some(74) && words.contains("in use"),
+        ended.status.code() == Some(64) && words.contains("in use"),
         "a second process on the same data ended with {:?}: {words}",
         ended.status.code()
     );
