@@ -367,7 +367,6 @@ fn export(
     } else {
         let written = std::fs::File::open(&partial).and_then(|file| file.sync_all());
         written.and_then(|()| std::fs::rename(&partial, &order.file)).map_err(failed)?;
-        drop(lines);
         say(out, text)?;
     }
     if report.damaged > 0 { Err(StoreCliError::Damaged(report.damaged)) } else { Ok(()) }

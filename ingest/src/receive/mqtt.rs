@@ -216,11 +216,10 @@ impl Connection<'_> {
             self.profile.metrics().dropped("topic");
             return self.send(ToWorker::Void(ticket));
         };
-        match is_synthetic(topic.gateway.as_str()) {
-            true => self.marks.returned(),
-            false => {
-                drop(self.profile.metrics().received_bytes.inc_by(publish.payload.len() as u64))
-            }
+        if is_synthetic(topic.gateway.as_str()) {
+            self.marks.returned();
+        } else {
+            self.profile.metrics().received_bytes.inc_by(publish.payload.len() as u64);
         }
         // What is longer than any frame goes on without its bytes: it is no frame either way, and the inbox stays small.
         let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;

@@ -232,10 +232,10 @@ fn pack_group(
             out.push(block(&gateway, &manifest, readings, received_at));
         }
     };
-    for index in 0..read[group[0]].len() {
+    for (index, first) in read[group[0]].iter().enumerate() {
         row.clear();
         row.extend(group.iter().map(|i| (read[*i][index].value, read[*i][index].mark)));
-        let t = read[group[0]][index].t;
+        let t = first.t;
         match builder.push(0, t, &row) {
             Ok(()) => {}
             Err(PushError::Full) => {

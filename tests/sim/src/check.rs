@@ -365,9 +365,12 @@ impl World {
             match &said.output {
                 Output::Late { key } => drop(late.insert((key.epoch, key.seq))),
                 Output::TimeUnknown { .. } => unknown += 1,
-                Output::Duty(DutyEvent::Turn { page, sample_at, decided_at, .. })
-                    if matches!(page, Page::Page | Page::Recovered) =>
-                {
+                Output::Duty(DutyEvent::Turn {
+                    page: Page::Page | Page::Recovered,
+                    sample_at,
+                    decided_at,
+                    ..
+                }) => {
                     self.findings.expect(
                         decided_at - sample_at <= PAGE_HORIZON_MS,
                         "6: paged on an old sample",

@@ -3,7 +3,7 @@
 //! By ptrace, which binds to the thread that asks: a thread of ours holds it until it is let go.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A held thread; it goes on when this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    release: Option<Sender<()>>,
+    release: Option<SyncSender<()>>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -31,8 +31,8 @@ impl Held {
     /// When there is no such thread, or it is never at rest, or this machine allows no ptrace.
     pub fn thread(process: u32, name: &str) -> Result<Held> {
         let thread = thread_of(process, name)?;
-        let (release, released) = channel();
-        let (told, outcome) = channel();
+        let (release, released) = sync_channel(1);
+        let (told, outcome) = sync_channel(1);
         let keeper = std::thread::spawn(move || keep(process, thread, &told, &released));
         outcome.recv().context("the keeper ended")??;
         Ok(Held { release: Some(release), keeper: Some(keeper) })
@@ -60,8 +60,8 @@ fn thread_of(process: u32, name: &str) -> Result<u32> {
 }
 
 /// Runs in a thread of its own: takes hold, says so, lets go when the other end is dropped.
-fn keep(process: u32, thread: u32, told: &Sender<Result<()>>, released: &Receiver<()>) {
-    let taken = take_hold(process, thread);
+fn keep(process: u32, thread: u32, told: &SyncSender<Result<()>>, released: &Receiver<()>) {
+    let taken = take_hold(process, thread, released);
     let is_held = taken.is_ok();
     told.send(taken).ok();
     if is_held {
@@ -70,7 +70,7 @@ fn keep(process: u32, thread: u32, told: &Sender<Result<()>>, released: &Receive
     }
 }
 
-fn take_hold(process: u32, thread: u32) -> Result<()> {
+fn take_hold(process: u32, thread: u32, released: &Receiver<()>) -> Result<()> {
     let id = Pid::from_raw(thread.cast_signed());
     for _ in 0..TRIES {
         let rests = rests(Path::new(&format!("/proc/{process}/task/{thread}/wchan")))?;
@@ -81,7 +81,9 @@ fn take_hold(process: u32, thread: u32) -> Result<()> {
             return Ok(());
         }
         ptrace::detach(id, None)?;
-        std::thread::sleep(PAUSE);
+        if released.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
+            bail!("nobody waits for it any more");
+        }
     }
     Err(anyhow!("thread {thread} is never at rest"))
 }

@@ -132,7 +132,7 @@ impl InfluxSource {
         let all = self.from(0, crate::store::history::TIME_MAX_MS);
         let flux = format!("{all} |> {function}() |> keep(columns: [\"_time\"])");
         let rows = self.ask(flux)?;
-        Ok(rows.iter().filter_map(|row| time(row)).collect())
+        Ok(rows.iter().filter_map(time).collect())
     }
 }
 
@@ -181,8 +181,7 @@ impl Source for InfluxSource {
             text(&of.device),
             fields.join(" or ")
         );
-        let mut found: Vec<BTreeMap<i64, (Option<f64>, Option<Quality>)>> =
-            vec![BTreeMap::new(); of.quantities.len()];
+        let mut found: Vec<BTreeMap<i64, Found>> = vec![BTreeMap::new(); of.quantities.len()];
         for row in self.ask(flux)? {
             let (Some(t), Some(field), Some(value)) =
                 (time(&row), row.get("_field"), row.get("_value"))
@@ -216,7 +215,10 @@ impl Source for InfluxSource {
     }
 }
 
-fn sample((t, (value, quality)): (i64, (Option<f64>, Option<Quality>))) -> Sample {
+/// A number and a mark of one time, as far as there are any.
+type Found = (Option<f64>, Option<Quality>);
+
+fn sample((t, (value, quality)): (i64, Found)) -> Sample {
     let quality = match (value, quality) {
         (Some(_), None) => Quality::Good,
         (Some(_), Some(q)) if !q.has_value() => Quality::Uncertain,
