@@ -155,7 +155,9 @@ fn told(record: &LogRecord) -> String {
             )
         }
         RecordBody::Centre(body) => format!("log {at}: {body:?}").chars().take(200).collect(),
-        RecordBody::Replay(b) => format!("log {at}: replay of {:016x}/{}", b.block.epoch.0, b.block.seq),
+        RecordBody::Replay(b) => {
+            format!("log {at}: replay of {:016x}/{}", b.block.epoch.0, b.block.seq)
+        }
         RecordBody::Damaged => format!("log {at}: damaged"),
     }
 }
