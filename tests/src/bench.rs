@@ -2,10 +2,12 @@
 //! a figure that was not measured is absent from the report, never estimated.
 
 pub mod bytes;
+mod contender;
 pub mod cpu;
 pub mod edge;
 pub mod latency;
 pub mod load;
+pub mod raw;
 pub mod report;
 pub mod sink;
 pub mod store;

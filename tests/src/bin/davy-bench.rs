@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
+use tests::bench::load::Load;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, store, throughput};
+use tests::bench::{bytes, edge, latency, raw, store, throughput};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
@@ -25,7 +26,8 @@ struct Args {
     out: PathBuf,
 }
 
-const CONTENDERS: [&str; 5] = ["raw", "telegraf", "influxdb", "embedded", "sink"];
+const CONTENDERS: [&str; 7] =
+    ["raw", "raw_large", "telegraf", "telegraf_large", "influxdb", "embedded", "sink"];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
@@ -44,6 +46,12 @@ async fn main() -> Result<ExitCode> {
         section(&mut report, "store", async |r| store::run(r, scale)).await;
     }
     for (name, shape) in throughput::shapes(scale) {
+        let title = format!("influxd.{name}");
+        // What InfluxDB itself takes in other ways is for who tunes the store, not part of every run.
+        if !args.only.is_empty() && wanted(&title) {
+            let load = Load::new(shape, throughput::load_end(), 3)?;
+            section(&mut report, &title, async |r| raw::ways(r, name, &load).await).await;
+        }
         for contender in CONTENDERS {
             let title = format!("throughput.{name}.{contender}");
             if wanted(&title) {
@@ -127,24 +135,27 @@ fn table(report: &Report) {
     let figure =
         |path: &str| report.get(path).map_or_else(|| "–".to_owned(), |f| format!("{f:.2}"));
     println!(
-        "\n{:<10} {:>12} {:>16} {:>14} {:>16}",
-        "", "points/s", "own CPU s/M", "DB CPU s/M", "points/CPU s"
+        "\n{:<16} {:>12} {:>12} {:>12} {:>14} {:>16}",
+        "", "points/s", "own CPU s/M", "DB CPU s/M", "points/CPU s", "peak MB, own/DB"
     );
     for shape in ["q1", "q20"] {
         println!("{shape}");
         for contender in CONTENDERS {
             let at = |f: &str| format!("throughput.{shape}.{contender}.{f}");
+            let mb =
+                |f: &str| report.get(&at(f)).map_or_else(|| "–".to_owned(), |f| format!("{f:.0}"));
             let per_cpu = report
                 .get(&at("cpu_s_per_million"))
                 .map_or_else(|| "–".to_owned(), |c| format!("{:.0}", 1e6 / c));
             println!(
-                "  {contender:<8} {:>12} {:>16} {:>14} {:>16}",
+                "  {contender:<14} {:>12} {:>12} {:>12} {:>14} {:>16}",
                 report
                     .get(&at("points_per_s"))
                     .map_or_else(|| "–".to_owned(), |f| format!("{f:.0}")),
                 figure(&at("cpu_s_per_million")),
                 figure(&at("database_cpu_s_per_million")),
-                per_cpu
+                per_cpu,
+                format!("{} / {}", mb("rss_peak_mb"), mb("database_rss_peak_mb"))
             );
         }
     }
@@ -175,24 +186,29 @@ fn table(report: &Report) {
         figure("latency_ms.values_p99")
     );
     let ratio = |a: &str, b: &str| Some(report.get(a)? / report.get(b)?);
+    // Against the better of the two ways of each peer.
     let over_telegraf = |shape: &str| {
         let cost = |who: &str| format!("throughput.{shape}.{who}.cpu_s_per_million");
-        ratio(&cost("telegraf"), &cost("influxdb"))
+        let ours = cost("influxdb");
+        let ratios = [ratio(&cost("telegraf"), &ours), ratio(&cost("telegraf_large"), &ours)];
+        ratios.into_iter().flatten().reduce(f64::min)
     };
     let of_raw = |shape: &str| {
         let rate = |who: &str| format!("throughput.{shape}.{who}.points_per_s");
-        ratio(&rate("influxdb"), &rate("raw"))
+        let ours = rate("influxdb");
+        let ratios = [ratio(&ours, &rate("raw")), ratio(&ours, &rate("raw_large"))];
+        ratios.into_iter().flatten().reduce(f64::min)
+    };
+    let into_sink = |shape: &str| {
+        report.get(&format!("throughput.{shape}.sink.cpu_s_per_million")).map(|cost| 1.0 / cost)
     };
     let goals = [
-        ("q1: ≥ 5 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(5.0)),
-        ("q20: ≥ 2 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(2.0)),
-        ("q1: ≥ 0.6 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.6)),
-        ("q20: ≥ 0.6 of InfluxDB's own rate", of_raw("q20"), Wanted::Least(0.6)),
-        (
-            "q20: ≥ 1 M points per CPU second into the sink",
-            report.get("throughput.q20.sink.cpu_s_per_million").map(|c| 1.0 / c),
-            Wanted::Least(1.0),
-        ),
+        ("q1: ≥ 10 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(10.0)),
+        ("q20: ≥ 3 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(3.0)),
+        ("q1: ≥ 0.8 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.8)),
+        ("q20: ≥ 0.8 of InfluxDB's own rate", of_raw("q20"), Wanted::Least(0.8)),
+        ("q1: ≥ 2 M points per CPU second into the sink", into_sink("q1"), Wanted::Least(2.0)),
+        ("q20: ≥ 2 M points per CPU second into the sink", into_sink("q20"), Wanted::Least(2.0)),
         (
             "wire: ≤ 3 bytes a sample, household",
             report.get("wire.bytes_per_sample.household"),
