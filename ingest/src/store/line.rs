@@ -272,7 +272,7 @@ fn write_table(
 fn write_line(line: &FamilyLine, table: &Table, row: usize, time: i64, out: &mut Lines) {
     let bytes = &mut out.bytes;
     bytes.extend_from_slice(&line.prefix);
-    let mut float = ryu::Buffer::new();
+    let mut float = zmij::Buffer::new();
     let mut any = false;
     for field in &line.fields {
         let Some(column) = table.columns.get(field.column) else { continue };
