@@ -97,8 +97,11 @@ impl Writer {
     /// When the log is damaged: opening it again salvages what can be read.
     pub fn run(mut self, stop: &CancellationToken) -> Result<Box<dyn Store>, FollowError> {
         let mut pause = Pause::default();
+        // What the store did not take: the same again, for it may have taken a part, and a store that is away for long
+        // must not make its batches grow.
+        let mut held: Option<Batch> = None;
         while !stop.is_cancelled() {
-            let batch = match self.follower.next(self.at, WAIT) {
+            let batch = match held.take().map_or_else(|| self.follower.next(self.at, WAIT), Ok) {
                 Ok(batch) if batch.up_to == self.at => continue,
                 Ok(batch) => batch,
                 Err(error) if error.is_damage() => return Err(error),
@@ -119,6 +122,7 @@ impl Writer {
                 Err(WriteError::Log(error)) if error.is_damage() => return Err(error),
                 Err(error) => {
                     self.trouble(&error, &pause);
+                    held = Some(batch);
                     pause.wait(stop);
                 }
             }

@@ -1,10 +1,13 @@
 //! InfluxDB 2 as the store: batches of line protocol out, Flux in.
 //!
 //! ```text
-//! blocks ─► line.rs ─► ranges of lines ─► gzip ─► POST /api/v2/write, 2 in flight ─► answer.rs
-//!                            ▲                                                          │
-//!                            └───── halves of a range with a bad line ◄─────────────────┘
+//! blocks ─► line.rs ─► pieces of a batch ─► (gzip) ─► POST /api/v2/write, 2 in flight ─► answer.rs
+//!                            ▲                                                              │
+//!                            └──────── halves of a piece with a bad line ◄──────────────────┘
 //! ```
+//!
+//! A piece is written into the bytes that the request sends; the next is written while the database works on those before,
+//! so that no more than [`IN_FLIGHT`] and one of them exist at once, however far the store is behind.
 //!
 //! The position is kept in a small file and moves only after every line was answered with 204 (or set aside with its
 //! reason), so a crash sends lines twice, which changes nothing. This is the only part that names `influxdb2`; the crate
@@ -19,21 +22,25 @@ mod cursor;
 mod flux;
 mod reader;
 mod send;
+mod work;
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bounds::Bounds;
-use super::line::{LineWriter, Lines};
+use super::line::LineWriter;
 use super::{HistoryReader, Position, RefusalSink, Store, StoreBatch, StoreError};
 use crate::secret::Secret;
 use cursor::Cursor;
 use reader::InfluxReader;
+use work::Work;
 
-/// Lines in a request; what InfluxData advises and our measurements confirm.
-pub const BATCH_LINES: usize = 5_000;
+/// Lines in a request at most, where so many wait. InfluxData advises 5,000; where the store is behind, more cost the
+/// database less (docs/PERFORMANCE.md).
+pub const BATCH_LINES: usize = 20_000;
+/// Bytes of a request after which no further block is added to it.
+pub const BATCH_BYTES: usize = 2 << 20;
 /// Requests on their way at once; more gains nothing.
 pub const IN_FLIGHT: usize = 2;
 const DAY_MS: i64 = 86_400_000;
@@ -61,6 +68,8 @@ pub struct InfluxOptions {
     pub connect_timeout: Duration,
     /// Lines in a request: [`BATCH_LINES`] unless a test wants fewer.
     pub batch_lines: usize,
+    /// Compress requests: worth its CPU, ours and the database's, only where bytes cross a network.
+    pub gzip: bool,
 }
 
 impl InfluxOptions {
@@ -77,8 +86,17 @@ impl InfluxOptions {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             batch_lines: BATCH_LINES,
+            gzip: !is_loopback(url),
         }
     }
+}
+
+/// Whether the database is on this machine.
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = reqwest011::Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What has happened since the start.
@@ -92,26 +110,13 @@ pub struct InfluxCounts {
     pub dropped_by_retention: u64,
 }
 
-/// The batch under way: kept over failed attempts, so that what was taken is not sent again.
-#[derive(Debug, Default)]
-struct Work {
-    /// Which batch: its end, its first block, the number of its blocks.
-    of: Option<(Position, u64, usize)>,
-    lines: Lines,
-    samples: u64,
-    /// Ranges of lines not yet taken.
-    pending: Vec<Range<usize>>,
-    /// How often the database failed on it with 500.
-    failures: u32,
-}
-
 /// The InfluxDB store.
 #[derive(Debug)]
 pub struct InfluxStore {
     options: InfluxOptions,
     bounds: Bounds,
     runtime: tokio::runtime::Runtime,
-    /// Sends bodies that are gzipped already: its requests say so, so it serves nothing else.
+    /// Sends bodies that are gzipped already where the options say so: its requests say it too, so it serves nothing else.
     writer: influxdb2::Client,
     admin: influxdb2::Client,
     reader: Arc<InfluxReader>,
@@ -141,7 +146,7 @@ impl InfluxStore {
                     refused(e.to_string(), "check the address and the token for odd characters")
                 })
         };
-        let (writer, admin) = (client(true)?, client(false)?);
+        let (writer, admin) = (client(options.gzip)?, client(false)?);
         let runtime = runtime()?;
         let reader = Arc::new(InfluxReader::new(&options)?);
         let bounds = match options.retention_days {
@@ -181,24 +186,6 @@ impl InfluxStore {
     pub fn counts(&self) -> InfluxCounts {
         self.counts
     }
-
-    /// Turns a batch into lines, unless the work under way is that batch already.
-    fn encode(&mut self, batch: &StoreBatch) {
-        let first = batch.blocks.first().map_or(0, |b| b.position);
-        let of = Some((batch.up_to, first, batch.blocks.len()));
-        if self.work.of == of {
-            return;
-        }
-        let work = &mut self.work;
-        work.lines.clear();
-        (work.of, work.samples, work.failures) = (of, 0, 0);
-        for block in &batch.blocks {
-            work.samples += self.lines.append(block, self.bounds, &*self.sink, &mut work.lines);
-        }
-        let (len, step) = (work.lines.len(), self.batch_lines);
-        work.pending.clear();
-        work.pending.extend((0..len).step_by(step).map(|from| from..(from + step).min(len)));
-    }
 }
 
 impl Store for InfluxStore {
@@ -206,14 +193,14 @@ impl Store for InfluxStore {
         if !self.is_checked {
             self.check()?;
         }
-        self.encode(batch);
-        if let Err(error) = self.send_pending() {
+        self.work.begin(batch);
+        if let Err(error) = self.send(&batch.blocks) {
             self.is_checked &= !matches!(error, StoreError::Refused { .. });
             return Err(error);
         }
         self.cursor.set(batch.up_to)?;
         self.counts.samples += self.work.samples;
-        self.work.of = None;
+        self.work.end();
         Ok(())
     }
 

@@ -28,6 +28,13 @@ pub(super) enum Answer {
     Denied(u16, String),
 }
 
+impl Answer {
+    /// Points that the database dropped because its bucket keeps less.
+    pub(super) fn dropped(&self) -> u64 {
+        if let Self::Dropped(points) = self { *points } else { 0 }
+    }
+}
+
 /// Reads the result of a write.
 pub(super) fn read(result: Result<(), RequestError>) -> Answer {
     match result {
