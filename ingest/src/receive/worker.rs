@@ -330,10 +330,10 @@ impl Worker {
     /// After a commit: the cursors, the newest values, people.
     fn tell(&self, effects: Effects, now: i64) {
         let works = &self.works;
-        for block in effects.records.iter().filter_map(|r| r.block()) {
-            works.metrics.samples.inc_by(block.readings.sample_count() as u64);
-            works.live.block(block);
-        }
+        let blocks = || effects.records.iter().filter_map(|r| r.block());
+        let samples: usize = blocks().map(|block| block.readings.sample_count()).sum();
+        works.metrics.samples.inc_by(samples as u64);
+        works.live.blocks(blocks());
         works.shared.tail.push(effects.records);
         for set_aside in &effects.quarantined {
             works.metrics.quarantined.get_or_create(&Word { code: set_aside.code }).inc();
