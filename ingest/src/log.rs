@@ -90,6 +90,12 @@ impl LogRecord {
             _ => None,
         }
     }
+
+    /// Samples that it holds.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.block().map_or(0, |block| block.readings.sample_count())
+    }
 }
 
 impl DecodedBlock {
