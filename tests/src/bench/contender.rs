@@ -1,5 +1,6 @@
 //! Who is measured: Davy with one of its stores, Telegraf; each with a broker and, where it needs one, a database of its own.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,6 +68,14 @@ impl Davy {
         centre.start().await?;
         centre.sign_in().await?;
         Ok(Davy { centre, broker, influx, sink, key, _folder: folder })
+    }
+
+    /// Provisions one more gateway of the site and gives its key.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(super) fn add_gateway(&self, name: &str) -> Result<Key> {
+        Ok(Key::from_hex(&self.centre.add_gateway(name, SITE)?)?)
     }
 
     /// Process id of the centre.
@@ -188,38 +197,44 @@ fn telegraf_config(port: u16, url: &str, shape: Shape, way: Way, flush_ms: u32) 
     )
 }
 
-/// Publishes messages with QoS 1 and waits until the broker has all of them. A message goes out when `due` says so,
-/// counted from the call; `sent` hears of each.
+/// Publishes messages with QoS 1 and waits until the broker has all of them. A message is made and goes out when `due`
+/// says so, counted from the call; `sent` hears of each.
 ///
 /// # Errors
-/// When the broker goes away.
+/// When the broker goes away, or a message cannot be made.
 pub(super) async fn publish(
     port: u16,
     topic: &str,
-    messages: Vec<Vec<u8>>,
+    messages: impl IntoIterator<Item = Result<Vec<u8>>>,
     due: impl Fn(usize) -> Duration,
     mut sent: impl FnMut(usize),
 ) -> Result<()> {
     let id = format!("bench-load-{topic}").replace('/', "-");
     let mut options = MqttOptions::new(id, "127.0.0.1", port);
     options.set_max_packet_size(1 << 20, 1 << 20).set_inflight(UNACKED_MAX);
+    // A ping wakes the reading side where the last ack came before it was known to be the last.
+    options.set_keep_alive(Duration::from_secs(5));
     let (client, mut events) = AsyncClient::new(options, usize::from(UNACKED_MAX));
-    let count = messages.len();
-    let feed = async move {
-        let begun = Instant::now();
-        for (index, message) in messages.into_iter().enumerate() {
-            let due = due(index);
-            if due > begun.elapsed() {
-                tokio::time::sleep_until(begun + due).await;
+    // How many there are is known when the last is handed over: before its ack can come.
+    let count = Cell::new(usize::MAX);
+    let feed = async {
+        let (begun, mut messages) = (Instant::now(), messages.into_iter());
+        for index in 0.. {
+            if due(index) > begun.elapsed() {
+                tokio::time::sleep_until(begun + due(index)).await;
             }
-            client.publish(topic, QoS::AtLeastOnce, false, message).await?;
+            let Some(message) = messages.next() else {
+                count.set(index);
+                break;
+            };
+            client.publish(topic, QoS::AtLeastOnce, false, message?).await?;
             sent(index);
         }
-        anyhow::Ok(client)
+        anyhow::Ok(())
     };
     let drain = async {
         let mut acked = 0;
-        while acked < count {
+        while acked < count.get() {
             match events.poll().await? {
                 Event::Incoming(Incoming::PubAck(_)) => acked += 1,
                 Event::Outgoing(Outgoing::Disconnect) => bail!("the broker went away"),
@@ -228,8 +243,7 @@ pub(super) async fn publish(
         }
         Ok(())
     };
-    let (client, ()) = tokio::try_join!(feed, drain)?;
-    drop(client);
+    let ((), ()) = tokio::try_join!(feed, drain)?;
     Ok(())
 }
 
@@ -238,7 +252,7 @@ pub(super) async fn publish(
 /// # Errors
 /// When the broker goes away.
 pub(super) async fn publish_at_once(port: u16, topic: &str, messages: Vec<Vec<u8>>) -> Result<()> {
-    publish(port, topic, messages, |_| Duration::ZERO, |_| {}).await
+    publish(port, topic, messages.into_iter().map(Ok), |_| Duration::ZERO, |_| {}).await
 }
 
 /// Looks until it is true.

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Parser;
 use tests::bench::load::Load;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, raw, store, throughput};
+use tests::bench::{bytes, edge, latency, outage, queryable, raw, store, throughput};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
@@ -59,6 +59,15 @@ async fn main() -> Result<ExitCode> {
                 section(&mut report, &title, run).await;
             }
         }
+    }
+    for contender in queryable::CONTENDERS {
+        let title = format!("queryable_ms.{contender}");
+        if wanted(&title) {
+            section(&mut report, &title, async |r| queryable::run(r, contender).await).await;
+        }
+    }
+    if wanted("outage") {
+        section(&mut report, "outage", async |r| outage::run(r, scale).await).await;
     }
     if wanted("gateway") {
         section(&mut report, "gateway", async |r| edge::run(r).await).await;
@@ -121,6 +130,32 @@ fn stages(report: &Report) {
     }
 }
 
+/// What a store that is away costs, with the curve of memory.
+fn store_outage(report: &Report) {
+    let figure = |name: &str| {
+        report.get(&format!("outage.{name}")).map_or_else(|| "–".to_owned(), |f| format!("{f:.1}"))
+    };
+    println!(
+        "store away     {} s at {} points/s: {} MB before, {} MB during, {} MB catching up; alarms p99 {}, {} and {} ms",
+        figure("seconds"),
+        figure("live_points_per_s"),
+        figure("rss_before_mb"),
+        figure("rss_during_mb"),
+        figure("rss_catching_up_mb"),
+        figure("alarm_p99_ms_before"),
+        figure("alarm_p99_ms_during"),
+        figure("alarm_p99_ms_catching_up")
+    );
+    let curve: Vec<String> = report
+        .names("outage.curve")
+        .iter()
+        .map(|at| format!("{at} {}", figure(&format!("curve.{at}.rss_mb"))))
+        .collect();
+    if !curve.is_empty() {
+        println!("               MB by second: {}", curve.join(", "));
+    }
+}
+
 fn machine(report: &mut Report) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     report.set("machine.cores", cores as f64);
@@ -178,6 +213,14 @@ fn table(report: &Report) {
         figure("gateway.cpu_percent"),
         figure("gateway.points_per_s")
     );
+    for contender in queryable::CONTENDERS {
+        println!(
+            "queryable      {contender:<9} p50 {} ms, p99 {} ms after publish, at 200,000 points/s",
+            figure(&format!("queryable_ms.{contender}.p50")),
+            figure(&format!("queryable_ms.{contender}.p99"))
+        );
+    }
+    store_outage(report);
     println!(
         "latency        alarm p50 {} ms, p99 {} ms from reply to browser; newest values {} and {} ms\n",
         figure("latency_ms.p50"),
@@ -220,6 +263,21 @@ fn table(report: &Report) {
             Wanted::Most(3.0),
         ),
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
+        (
+            "store away: memory grows by ≤ 10 %",
+            ratio("outage.rss_during_mb", "outage.rss_early_mb"),
+            Wanted::Most(1.1),
+        ),
+        (
+            "store away: alarms p99 < 2,000 ms",
+            report.get("outage.alarm_p99_ms_during"),
+            Wanted::Most(2_000.0),
+        ),
+        (
+            "store back: catches up at ≥ 3 × live",
+            report.get("outage.catch_up_over_live"),
+            Wanted::Least(3.0),
+        ),
         (
             "alarm: p99 < 200 ms from reply to browser",
             report.get("latency_ms.p99"),
