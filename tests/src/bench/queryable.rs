@@ -82,13 +82,11 @@ async fn probe<F: Future<Output = Result<bool>>>(
 ) -> Result<Vec<Duration>> {
     let (sent, mut seen) = watch::channel((0, Instant::now()));
     let due = |index: usize| STEP * u32::try_from(index).unwrap_or(u32::MAX);
-    let publish = async {
-        let tell = move |index| sent.send_replace((index, Instant::now()));
-        contender::publish(port, topic, messages.into_iter().map(Ok), due, |index| {
-            drop(tell(index))
-        })
-        .await
+    // Goes with the publishing: its end is the prober's.
+    let tell = move |index| {
+        sent.send_replace((index, Instant::now()));
     };
+    let publish = contender::publish(port, topic, messages.into_iter().map(Ok), due, tell);
     let ask = async {
         let mut ages = Vec::new();
         // An error says that the last message is out and its sender gone.
