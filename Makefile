@@ -4,10 +4,10 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-# Rounds of `make faults`.
+# Rounds of `make faults`, seeds of `make sim`.
 N ?= 5
 
-.PHONY: help demo test check bench faults console servers
+.PHONY: help demo test check bench faults sim mutants console servers
 
 CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
 
@@ -22,16 +22,18 @@ demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a brok
 
 test: check servers ## everything: checks, unit, property, system and browser tests with real servers
 	@echo "── system, unit and property tests"
-	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	eval "$$(tests/servers/get.sh --export influxd influxd1 victoria-metrics mosquitto nats-server chromium)"; \
 	cargo build --workspace --bins --features tests/demo && \
 	cargo test --workspace --features tests/demo
 	@echo "── browser tests"
-	eval "$$(tests/servers/get.sh --export influxd mosquitto chromium)"; \
+	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server chromium)"; \
 	cargo run -q -p tests --features demo --bin davy-browser-tests
 
-check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, the console's types and unit tests
+check: dashboards/node_modules/.package-lock.json ## formatting, lints, documentation, alert rules, the console's types and unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --features tests/demo -- -D warnings
+	eval "$$(tests/servers/get.sh --export promtool)"; cd deploy/prometheus && \
+	"$$PROMTOOL" check rules davy.rules.yml && "$$PROMTOOL" test rules davy.rules.test.yml
 	cd dashboards && npm run check && npm run build && npm test
 
 bench: servers ## throughput, latency and bytes a sample, beside Telegraf and InfluxDB in the same run
@@ -40,14 +42,21 @@ bench: servers ## throughput, latency and bytes a sample, beside Telegraf and In
 	cargo run --release -p tests --bin davy-bench
 
 faults: servers ## kill each part N times under load, cut the link; one round of it is in make test
-	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
+	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server)"; \
 	cargo build -p gateway -p ingest && \
 	DAVY_FAULT_ROUNDS=$(N) cargo test -p tests --test faults -- --nocapture
+
+sim: ## simulate N seeds with all faults (default 5: give N=100000); SEED=n plays one again, FAULTS=a,b only these
+	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(N)) --from $(or $(SEED),0) \
+		$(if $(FAULTS),--faults $(FAULTS))
+
+mutants: ## put known faults into the code, one at a time: the simulation must catch each
+	tests/sim/mutants.sh
 
 console: dashboards/dist/index.html ## build the console that davy-ingest serves
 
 servers:
-	@tests/servers/get.sh influxd mosquitto chromium
+	@tests/servers/get.sh influxd influxd1 victoria-metrics mosquitto nats-server chromium
 
 dashboards/node_modules/.package-lock.json: dashboards/package-lock.json
 	cd dashboards && npm ci --no-audit --no-fund

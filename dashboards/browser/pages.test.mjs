@@ -150,7 +150,7 @@ test('axe finds nothing at A and AA on any page, day and night', async () => {
   await check('duty');
   await page.click('button[title*="夜间"]');
   await check('duty night');
-  for (const path of ['/site/si-1', '/site/cold-5', '/sites', '/history', '/system']) {
+  for (const path of ['/site/si-1', '/site/cold-5', '/sites', '/history', '/system', '/quarantine']) {
     await page.goto(desk.mock.url + path);
     await page.waitForSelector('[data-link=live]');
     await page.waitForSelector('main .panel');

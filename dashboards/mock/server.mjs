@@ -105,6 +105,7 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
     }
     if (route === 'GET /values') return answer(response, 200, { revision: world.revision, values: world.values(url.searchParams.get('site')) });
     if (route === 'GET /rules/state') return answer(response, 200, world.ruleStates(url.searchParams.get('site')));
+    if (route === 'GET /completeness') return answer(response, 200, { days: world.completeness(), truncated: false });
     if (route === 'GET /gateways') return answer(response, 200, { gateways: world.gateways() });
     if (route === 'GET /users') return answer(response, 200, { users: [...world.users.values()].map(({ name, display, role }) => ({ name, display, role })) });
     if (route === 'GET /system') {
@@ -124,6 +125,12 @@ export async function startMock(world, { port = 0, dist = null, hbMs = 5000, ses
       const form = await bodyOf(request);
       world.registered.push(form);
       return answer(response, 200, { name: form.name, key: '0'.repeat(64), snippet: `[gateway]\nname = "${form.name}"\nkey = "${'0'.repeat(64)}"\n` });
+    }
+    const aside = /^(GET|POST) \/quarantine(?:\/(\d+|replay|discard))?$/.exec(route);
+    if (aside !== null) {
+      const form = aside[1] === 'POST' ? await bodyOf(request) : null;
+      const [status, body] = world.quarantine.answer(aside[2], form, user, url.searchParams, world.now());
+      return status === 200 || status === 202 ? answer(response, status, body) : refuse(response, status, body);
     }
     const one = /^(GET|POST) \/alarms\/([^/]+)(\/why|\/ack|\/reset)?$/.exec(route);
     if (one === null) return refuse(response, 404, 'not_found');

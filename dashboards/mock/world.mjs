@@ -1,5 +1,6 @@
 // The invented world behind the mock API: values that move, alarms with versions, people who sign. No network here.
 import { PLANTS, RULES } from './plant.mjs';
+import { Quarantine } from './quarantine.mjs';
 
 const MINUTE = 60_000;
 export const PERIOD_MS = 2000;
@@ -36,6 +37,7 @@ export class World {
     this.users = new Map([['duty', { name: 'duty', display: '值班甲', role: 'duty', password: 'duty-password' }],
       ['second', { name: 'second', display: '王工', role: 'duty', password: 'duty-password' }],
       ['admin', { name: 'admin', display: '管理员', role: 'administrator', password: 'admin-password' }],
+      ['officer', { name: 'officer', display: '赵科长', role: 'officer', password: 'officer-password' }],
       ['grid', { name: 'grid', display: '供电局', role: 'grid', password: 'grid-password' }],
       ['audit', { name: 'audit', display: '审计员', role: 'auditor', password: 'audit-password' }]]);
     this.setupToken = 'MOCK-SETUP-TOKEN';
@@ -45,6 +47,7 @@ export class World {
     this.registered = [];
     this.serial = 0;
     this.notices = [];
+    this.quarantine = new Quarantine(now());
   }
 
   tell(event, body, withId = true) {
@@ -247,6 +250,15 @@ export class World {
       row('R24', '—', 'not_applicable', { why: '此站点没有储罐', why_en: 'this site has no tank' }),
     ];
     return { evaluable_share: 0.78, rows };
+  }
+
+  completeness() {
+    const days = [0, 1, 2, 3, 4, 5, 6].map((back) => new Date(this.now() - back * 86_400_000).toISOString().slice(0, 10));
+    return days.flatMap((day) => PLANTS.map((plant) => {
+      const share = plant.completeness ?? 1;
+      const [expected, good] = [864_000, Math.floor(864_000 * share)];
+      return { site: plant.id, name: plant.name, name_en: plant.name, day, expected, good, uncertain: 0, bad: 0, late: 0, declared: 0, unplanned: 0, share };
+    }));
   }
 
   gateways() {

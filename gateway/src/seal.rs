@@ -1,6 +1,6 @@
 //! The sealer: readings become rows with an event time, rows become blocks with a key.
 //!
-//! Driven by the spool's thread (`seal/thread.rs`) and by simulators; it has no clock, no disk and no
+//! Driven by the spool's work (`seal/work.rs`) and by simulators; it has no clock, no disk and no
 //! channel of its own: every time comes from the caller, every block goes back to it. Here, and only
 //! here, an event time is made, once: the reply's arrival on the wall clock, made strictly increasing
 //! per device within a time segment, and never before the closing time of the block before (the closing
@@ -23,6 +23,7 @@ use crate::reading;
 
 pub mod thread;
 mod unread;
+pub mod work;
 
 /// A gateway that has nothing to say says so this often: the settled evaluators' time goes on.
 pub const EMPTY_MS: u64 = 10_000;

@@ -41,6 +41,8 @@ pub fn message(seams: &Seams, stamp: Stamp, online: bool) -> State {
         declared_lost: shown.spool.declared,
         devices,
         on_battery: false,
+        centre_difference_ms: shown.centre_difference_ms,
+        first_counter: 0,
     }
 }
 

@@ -24,7 +24,9 @@ use crate::clock::Clock;
 use crate::config::Broker;
 use crate::epoch::Start;
 use crate::seal::thread::{Job, Shown, chain};
+use crate::state;
 
+pub mod carry;
 pub mod echo;
 pub mod lanes;
 pub mod mqtt;
@@ -83,6 +85,17 @@ pub struct Uplink {
     carried_out: std::collections::VecDeque<String>,
 }
 
+/// A message for the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Its topic.
+    pub topic: String,
+    /// Whether the broker keeps it.
+    pub retain: bool,
+    /// The frame.
+    pub payload: Vec<u8>,
+}
+
 #[derive(Debug)]
 struct Topics {
     up: String,
@@ -114,13 +127,11 @@ impl Uplink {
         let mut down_since: Option<u64> = None;
         while !stop.is_cancelled() {
             let begun = self.now();
-            let view = self.seams.view.borrow_and_update().clone();
-            self.lanes.view(view);
+            self.take_view();
             let ended = session::run(&mut self, &stop, grace).await;
             let now = self.now();
             let was_up = self.progress.borrow().connected;
-            self.lanes.disconnected(now);
-            self.share_in_flight();
+            self.disconnected();
             match ended {
                 Ok(()) => return self.show(|p| p.connected = false),
                 Err(e) => {
@@ -142,6 +153,34 @@ impl Uplink {
             pause = (pause * 2).min(PAUSE_MAX);
         }
         info!("uplink stopped without a connection");
+    }
+
+    /// Takes what the spool holds now.
+    pub fn take_view(&mut self) {
+        let view = self.seams.view.borrow_and_update().clone();
+        self.lanes.view(view);
+    }
+
+    /// Both connections are up.
+    pub fn connected(&mut self) {
+        self.show(|p| {
+            (p.connected, p.waiting_since) = (true, None);
+            p.sessions += 1;
+        });
+        info!("uplink connected");
+    }
+
+    /// The connections are gone.
+    pub fn disconnected(&mut self) {
+        self.lanes.disconnected(self.now());
+        self.share_in_flight();
+    }
+
+    /// What the broker is to publish when the connection breaks.
+    #[must_use]
+    pub fn will(&self) -> Publish {
+        let payload = self.seal(Kind::State, &state::will(&self.seams).encode());
+        Publish { topic: self.topics.state.clone(), retain: true, payload }
     }
 
     fn now(&self) -> u64 {

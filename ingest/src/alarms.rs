@@ -17,6 +17,7 @@ pub mod machine;
 mod query;
 mod sign;
 mod standing;
+mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use apply::CHANNEL_DUTY;
 pub use query::{HistoryRow, Listing, OccurrenceFilter, PAGE_MAX, VerdictRow};
 pub use sign::{AckError, COMMENT_CHARS_MAX, Signer};
 pub use standing::ActiveAlarm;
+pub use trial::Trial;
 
 /// How a transition reaches people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,6 +28,7 @@ use crate::store::HistoryReader;
 
 mod alarm;
 mod auth;
+mod completeness;
 mod console;
 mod document;
 mod error;
@@ -38,6 +39,7 @@ mod lease;
 mod limit;
 mod peer;
 mod places;
+mod quarantine;
 mod queries;
 mod request;
 mod rule;
@@ -117,6 +119,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// History.
     pub history: Arc<dyn HistoryReader>,
+    /// What was set aside.
+    pub quarantine: Arc<crate::quarantine::Desk>,
     /// Live values, gateways, rule states.
     pub sources: Arc<dyn Sources>,
     /// Texts of rules.
@@ -208,11 +212,13 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .merge(user::routes())
         .merge(alarm::routes())
         .merge(site::routes())
+        .merge(completeness::routes())
         .merge(series::routes())
         .merge(rule::routes())
         .merge(gateway::routes())
         .merge(fact::routes())
         .merge(system::routes())
+        .merge(quarantine::routes())
         .merge(stream::routes())
         .merge(document::routes());
     OpenApiRouter::with_openapi(document::frame()).nest("/api/v1", v1)

@@ -24,9 +24,12 @@ use crate::receive::port::LogPort;
 
 mod place;
 
-/// Epochs of a chain that are remembered; older complete ones are forgotten from the front.
+/// Epochs of a chain that are remembered; older ones are forgotten from the front, those that the gateway still lists
+/// never: their blocks may come again, and must be known then.
 pub const JOINED_MAX: usize = 1_024;
-/// Links that are remembered.
+/// An order with so many epochs stands at a hole while its gateway starts again and again: the hole is given up.
+pub const JOINED_WAITING_MAX: usize = 2 * JOINED_MAX + wire::limits::LIST_MAX;
+/// Links of epochs that are not joined yet.
 pub const LINKS_MAX: usize = 2_048;
 
 /// The chain of one gateway.
@@ -121,13 +124,14 @@ impl Chain {
         self.list.iter().flat_map(|l| l.held.iter().map(|h| h.epoch))
     }
 
-    /// Notes what an epoch follows; the first word stands. A predecessor of another gateway is none of this chain.
+    /// Notes what an epoch follows; the first word stands, and nothing is noted of one that is joined. A predecessor of
+    /// another gateway is none of this chain.
     pub fn note_link(&mut self, gateway: &str, epoch: u64, link: Option<&Link>) {
+        if self.find(epoch).is_some() {
+            return;
+        }
         if self.follows.len() >= LINKS_MAX && !self.follows.contains_key(&epoch) {
-            let joined: Vec<u64> = self.joined.iter().map(|j| j.epoch).collect();
-            let old = joined.iter().find(|e| self.follows.contains_key(e));
-            let drop = old.copied().or_else(|| self.follows.keys().next().copied());
-            drop.map(|e| self.follows.remove(&e));
+            self.follows.pop_first();
         }
         let own = link.filter(|l| l.gateway.as_ref().is_none_or(|g| g.as_str() == gateway));
         self.follows
@@ -257,10 +261,43 @@ impl Chain {
                 port.forget_epoch(gateway, joined.epoch);
             }
         }
-        while self.joined.len() > JOINED_MAX && self.joined[0].complete {
-            let gone = self.joined.remove(0);
-            self.follows.remove(&gone.epoch);
+        let mut at = 0;
+        while self.joined.len() > JOINED_MAX && at < self.joined.len() {
+            let Joined { epoch, last, complete } = self.joined[at];
+            let Some(last) = last else { return };
+            let closed = port.epoch(gateway, epoch).map_or(last == 0, |s| s.covered.upto() >= last);
+            if !complete && !closed {
+                return;
+            }
+            if self.listed().any(|listed| listed == epoch) {
+                at += 1;
+                continue;
+            }
+            self.joined.remove(at);
+            port.forget_epoch(gateway, epoch);
         }
+    }
+
+    /// Whether the hole at the next position keeps too many epochs waiting.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.joined.len() > JOINED_WAITING_MAX
+    }
+
+    /// The first block behind the hole at the next position, where there is one: since it arrived the hole is known.
+    pub fn follower(&self, port: &impl LogPort, gateway: &str) -> Option<(u64, u64)> {
+        let (epoch, from) = self.want(port, gateway)?;
+        let waiting = self.joined.iter().skip_while(|j| j.epoch != epoch);
+        let mut after = from;
+        for joined in waiting {
+            let covered = port.epoch(gateway, joined.epoch).map(|s| &s.covered);
+            let next = covered.and_then(|c| c.iter().find(|(_, to)| *to > after));
+            if let Some((first, _)) = next {
+                return Some((joined.epoch, first.max(after + 1)));
+            }
+            after = 0;
+        }
+        None
     }
 }
 

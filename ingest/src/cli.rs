@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 pub mod journal;
+pub mod quarantine;
+pub mod store;
 
 pub use journal::JournalOrder;
+pub use quarantine::QuarantineOrder;
+pub use store::StoreOrder;
 
 use crate::account::{AccountError, NewApiKey, NewUser, Role};
 use crate::journal::ChainCheck;
@@ -159,6 +163,45 @@ pub enum CliError {
     /// The durable log could not be read.
     #[error("could not read the durable log")]
     Follow(#[source] crate::log::FollowError),
+    /// The quarantine.
+    #[error(transparent)]
+    Quarantine(crate::quarantine::desk::DeskError),
+    /// No such entry of the quarantine.
+    #[error(
+        "the quarantine has no entry {0}; `davy-ingest quarantine list --state all` lists them"
+    )]
+    NoEntry(i64),
+    /// The entry is closed.
+    #[error("entry {0} is closed: its bytes are gone")]
+    NoBytes(i64),
+    /// No such state of an entry.
+    #[error("{0:?} is no state: use open, requested, logged, replayed, discarded or all")]
+    EntryState(String),
+    /// Nobody of that name may sign in.
+    #[error(
+        "--by names the user who decides, and {0:?} is none who may sign in; see `davy-ingest user list`"
+    )]
+    NoUser(String),
+    /// An act without a reason, or with too many entries.
+    #[error("an act has a --reason and at most 1,000 entries")]
+    Act,
+    /// Some of an act was refused.
+    #[error("{refused} of {of} entries were refused, see above")]
+    Refused {
+        /// How many.
+        refused: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// A file could not be written.
+    #[error("could not write {}", path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Nothing could be printed.
     #[error("could not print")]
     Print(#[source] std::io::Error),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::registry::seed::reader::{Problem, Problems, Table};
+use crate::store::sink::SinkKind;
 
 mod section;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The API and the console.
     pub http: HttpConfig,
+    /// The watch over itself.
+    pub watch: WatchConfig,
 }
 
 /// The durable log and what belongs to it.
@@ -88,6 +91,27 @@ pub enum StoreConfig {
         bucket: String,
         /// File with the token.
         token_file: PathBuf,
+        /// Create the buckets that are missing.
+        create_bucket: bool,
+        /// What the bucket is to keep, days; `None` = whatever it keeps.
+        retention_days: Option<u32>,
+        /// Whether minutes and hours are condensed into two more buckets.
+        rollups: bool,
+    },
+    /// In another database that takes line protocol.
+    Sink {
+        /// Which one.
+        kind: SinkKind,
+        /// Its address.
+        url: String,
+        /// Database; InfluxDB 1 only, else empty.
+        database: String,
+        /// User name and file with the password.
+        login: Option<(String, PathBuf)>,
+        /// Create the database if it is missing.
+        create_database: bool,
+        /// What it is to keep, days; `None` = whatever it keeps.
+        retention_days: Option<u32>,
     },
     /// Nowhere: only for measuring the pipeline. History is empty.
     Discard,
@@ -100,6 +124,24 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Browsers come through TLS (a proxy in front): cookies are marked `Secure`.
     pub behind_tls: bool,
+}
+
+/// The watch over itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchConfig {
+    /// Whether a sample of the centre's own goes through everything each 10 s.
+    pub synthetic: bool,
+    /// Who is told that the centre lives.
+    pub heartbeat: Option<HeartbeatConfig>,
+}
+
+/// An outside watcher that misses us when we are silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// Where a GET goes; its path is what a stranger must not know.
+    pub url: crate::secret::Secret,
+    /// Time between two.
+    pub every: Duration,
 }
 
 /// Why a file is no configuration.

@@ -17,6 +17,7 @@ mod convert;
 pub mod cursor;
 pub mod engines;
 mod known;
+mod own_test;
 mod past;
 pub mod replay;
 pub mod snapshot;

@@ -224,6 +224,13 @@ impl Live {
         found
     }
 
+    /// Blocks that gateways said wait on their disks, over all of them.
+    #[must_use]
+    pub fn backlog_blocks(&self) -> u64 {
+        let inner = self.lock();
+        inner.gateways.values().filter_map(|gateway| gateway.backlog_blocks).sum()
+    }
+
     /// What people should know now, the worst first.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {

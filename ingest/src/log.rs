@@ -13,6 +13,7 @@ pub mod follow;
 pub mod lineage;
 pub mod progress;
 pub mod record;
+pub mod replayed;
 pub mod tail;
 pub mod writer;
 
@@ -75,6 +76,8 @@ pub enum RecordBody {
         /// What was decided about it at receive, beside what `block` says.
         decided: record::Decided,
     },
+    /// A block, or rows of one, that a person gave back from quarantine: history, for the store alone.
+    Replay(Arc<DecodedBlock>),
     /// Anything else.
     Centre(record::CentreRecord),
     /// The record cannot be read; the receiver takes it out of the log, and a gateway that still holds it sends again.
@@ -91,10 +94,15 @@ impl LogRecord {
         }
     }
 
-    /// Samples that it holds.
+    /// Samples that it carries.
     #[must_use]
-    pub fn samples(&self) -> usize {
-        self.block().map_or(0, |block| block.readings.sample_count())
+    pub fn sample_count(&self) -> usize {
+        match &self.body {
+            RecordBody::Block { block, .. } | RecordBody::Replay(block) => {
+                block.readings.sample_count()
+            }
+            RecordBody::Centre(_) | RecordBody::Damaged => 0,
+        }
     }
 }
 

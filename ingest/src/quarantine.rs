@@ -1,19 +1,34 @@
 //! What cannot be taken and must not be lost: blocks and samples set aside with the reason, listed, given back.
 //!
 //! A file of its own (`quarantine.db`), bounded per gateway. The receiver makes an entry durable before the log acks the
-//! block as rejected; the store's refusals come here too. Nothing here is ever deleted by age: a person decides.
+//! block as rejected; the store's refusals come here too. Nothing open is ever deleted by age: a person decides
+//! ([`act`]), and the receiver carries it out. Commands may open the file beside the service.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
-use spool::LogReader;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wire::GatewayName;
 
 use crate::receive::Quarantined;
-use crate::store::{Refusal, RefusalSink};
+
+pub mod act;
+pub mod content;
+pub mod desk;
+pub mod plan;
+pub mod reason;
+mod refused;
+mod rows;
+
+pub use act::{By, Logged};
+pub use desk::Desk;
+pub use refused::RefusedBlocks;
+
+use rows::{ENTRY, Row};
 
 #[cfg(test)]
 mod tests;
@@ -27,15 +42,6 @@ const ENTRY_OVERHEAD: u64 = 256;
 /// Entries given at once at most.
 pub const LIST_MAX: u32 = 1_000;
 
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
-    CREATE TABLE IF NOT EXISTS entry(
-        id INTEGER PRIMARY KEY AUTOINCREMENT, gateway TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
-        code TEXT NOT NULL, detail TEXT NOT NULL, rows BLOB NOT NULL, sha BLOB NOT NULL, bytes BLOB NOT NULL,
-        samples INTEGER NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'open',
-        UNIQUE(gateway, epoch, seq, code, sha));
-    CREATE INDEX IF NOT EXISTS entry_open ON entry(state, id);";
-
 /// Why the quarantine cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the quarantine failed while {doing}")]
@@ -43,6 +49,60 @@ pub struct QuarantineError {
     doing: &'static str,
     #[source]
     source: rusqlite::Error,
+}
+
+/// How far an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Waits for somebody's decision.
+    Open,
+    /// Somebody asked for it to be given back; the receiver does it.
+    Requested,
+    /// It is in the log; the store has not taken it yet.
+    Logged,
+    /// The store has it.
+    Replayed,
+    /// Somebody threw it away.
+    Discarded,
+}
+
+impl EntryState {
+    /// The word used in the file, in the API and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Requested => "requested",
+            Self::Logged => "logged",
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Of the file's word; anything else is closed.
+    fn of(word: &str) -> Self {
+        match word {
+            "open" => Self::Open,
+            "requested" => Self::Requested,
+            "logged" => Self::Logged,
+            "replayed" => Self::Replayed,
+            _ => Self::Discarded,
+        }
+    }
+}
+
+/// What somebody decided about an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Done {
+    /// Centre time, ms UTC.
+    pub at: i64,
+    /// Account name.
+    pub by: String,
+    /// `replay` or `discard`.
+    pub what: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One entry, without its bytes.
@@ -68,21 +128,55 @@ pub struct Entry {
     pub samples: u64,
     /// When it came, ms UTC.
     pub at: i64,
-    /// `open`, `replayed` or `discarded`.
-    pub state: String,
+    /// How far it is.
+    pub state: EntryState,
+    /// What is added to its times when it is given back, ms.
+    pub shift_ms: Option<i64>,
+    /// Where its replay lies in the log.
+    pub position: Option<u64>,
+    /// What somebody last decided about it.
+    pub done: Option<Done>,
+}
+
+impl Entry {
+    /// How the audit journal names it.
+    fn named(&self) -> String {
+        format!("{} {} {}/{} {}", self.id, self.gateway, self.epoch, self.seq, self.code)
+    }
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of one gateway.
+    pub gateway: Option<String>,
+    /// Under one code.
+    pub code: Option<String>,
+    /// In one state.
+    pub state: Option<EntryState>,
+    /// That came at or after, ms UTC.
+    pub from: Option<i64>,
+    /// That came before, ms UTC.
+    pub to: Option<i64>,
+    /// With a smaller number.
+    pub before: Option<i64>,
 }
 
 /// The quarantine; shared by the receiver, the store writer and the API.
 #[derive(Debug)]
 pub struct Quarantine {
     inner: Mutex<Inner>,
+    /// A second connection: people who look never keep the receiver waiting.
+    reader: Mutex<Connection>,
     gateway_bytes_max: u64,
+    asked: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Inner {
     conn: Connection,
     usage: HashMap<String, (u64, u64)>,
+    version: i64,
 }
 
 fn during<T>(doing: &'static str, result: rusqlite::Result<T>) -> Result<T, QuarantineError> {
@@ -95,14 +189,28 @@ impl Quarantine {
     /// # Errors
     /// When the file cannot be used.
     pub fn open(dir: &Path, gateway_bytes_max: u64) -> Result<Self, QuarantineError> {
-        let conn = during("opening its file", Connection::open(dir.join("quarantine.db")))?;
-        during("making its tables", conn.execute_batch(SCHEMA))?;
-        let usage = during("counting its entries", usage(&conn))?;
-        Ok(Self { inner: Mutex::new(Inner { conn, usage }), gateway_bytes_max })
+        let path = dir.join("quarantine.db");
+        let mut conn = during("opening its file", Connection::open(&path))?;
+        during("making its tables", rows::prepare(&mut conn))?;
+        let usage = during("counting its entries", rows::usage(&conn))?;
+        let version = during("looking for changes", rows::version(&conn))?;
+        let reader = during("opening its file", Connection::open(&path))?;
+        let set = reader.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;");
+        during("opening its file", set)?;
+        Ok(Self {
+            inner: Mutex::new(Inner { conn, usage, version }),
+            reader: Mutex::new(reader),
+            gateway_bytes_max,
+            asked: AtomicBool::new(true),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets blocks aside, durably when this returns. The same one again changes nothing.
@@ -114,243 +222,113 @@ impl Quarantine {
         let tx = during("beginning", inner.conn.transaction())?;
         let mut added = Vec::new();
         for block in blocks {
-            let new = during("adding an entry", insert(&tx, &Row::of(block)))?;
+            let new = during("adding an entry", rows::insert(&tx, &Row::of(block)))?;
             if new {
                 added.push((block.gateway.to_string(), block.bytes.len() as u64 + ENTRY_OVERHEAD));
             }
         }
         during("committing", tx.commit())?;
         for (gateway, bytes) in added {
-            let usage = inner.usage.entry(gateway).or_default();
-            *usage = (usage.0 + 1, usage.1 + bytes);
+            inner.count(&gateway, bytes);
         }
         Ok(())
     }
 
-    /// Gateways whose share is used up: what would go here of them is not acked.
+    /// Sets aside what the store refused, unless its gateway's share is used up.
+    fn set_aside_row(&self, row: &Row<'_>) {
+        let mut inner = self.lock();
+        if self.is_full(inner.usage.get(row.gateway).copied().unwrap_or_default()) {
+            tracing::error!(gateway = row.gateway, code = row.code, detail = %row.detail,
+                "the store refused a sample and the quarantine is full");
+            return;
+        }
+        match rows::insert(&inner.conn, row) {
+            Ok(true) => inner.count(row.gateway, row.bytes.len() as u64 + ENTRY_OVERHEAD),
+            Ok(false) => {}
+            Err(error) => tracing::error!(error = %crate::chain_of(&error), code = row.code,
+                detail = %row.detail, "a sample that the store refused could not be set aside"),
+        }
+    }
+
+    fn is_full(&self, (entries, bytes): (u64, u64)) -> bool {
+        entries >= GATEWAY_ENTRIES_MAX || bytes >= self.gateway_bytes_max
+    }
+
+    /// Gateways whose share is used up: what would go here of them is not acked. Sees what a command beside the service
+    /// has changed.
     #[must_use]
     pub fn full(&self) -> HashSet<GatewayName> {
-        let inner = self.lock();
-        let full = inner.usage.iter().filter(|(_, (entries, bytes))| {
-            *entries >= GATEWAY_ENTRIES_MAX || *bytes >= self.gateway_bytes_max
-        });
+        let mut inner = self.lock();
+        match inner.refresh() {
+            Ok(false) => {}
+            Ok(true) => self.asked.store(true, std::sync::atomic::Ordering::Release),
+            Err(error) => {
+                tracing::warn!(error = %crate::chain_of(&error), "the quarantine cannot be counted anew");
+            }
+        }
+        let full = inner.usage.iter().filter(|(_, usage)| self.is_full(**usage));
         full.filter_map(|(name, _)| GatewayName::new(name.clone()).ok()).collect()
     }
 
-    /// Entries before `before` (0 = from the newest), newest first, of one gateway or of all.
+    /// Entries, newest first, at most `most`.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn list(
-        &self,
-        gateway: Option<&str>,
-        before: i64,
-        most: u32,
-    ) -> Result<Vec<Entry>, QuarantineError> {
-        let inner = self.lock();
+    pub fn list(&self, filter: &Filter, most: u32) -> Result<Vec<Entry>, QuarantineError> {
+        let reader = self.reader();
         let run = || {
-            let mut statement = inner.conn.prepare_cached(
-                "SELECT id, gateway, epoch, seq, code, detail, rows, length(bytes), samples, at, state FROM entry
-                 WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR gateway = ?2) ORDER BY id DESC LIMIT ?3",
+            let mut statement = reader.prepare_cached(&format!(
+                "{ENTRY} WHERE (?1 IS NULL OR e.gateway = ?1) AND (?2 IS NULL OR e.code = ?2)
+                 AND (?3 IS NULL OR e.state = ?3) AND (?4 IS NULL OR e.at >= ?4) AND (?5 IS NULL OR e.at < ?5)
+                 AND (?6 IS NULL OR e.id < ?6) ORDER BY e.id DESC LIMIT ?7"
+            ))?;
+            let state = filter.state.map(EntryState::as_str);
+            let (from, to, before) = (filter.from, filter.to, filter.before);
+            let most = most.min(LIST_MAX);
+            let rows = statement.query_map(
+                params![filter.gateway, filter.code, state, from, to, before, most],
+                rows::entry,
             )?;
-            let rows = statement.query_map(params![before, gateway, most.min(LIST_MAX)], entry)?;
             rows.collect()
         };
         during("listing", run())
     }
 
-    /// The bytes of an entry.
+    /// An entry with its bytes; empty bytes where it is closed.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn bytes(&self, id: i64) -> Result<Option<Vec<u8>>, QuarantineError> {
-        let inner = self.lock();
-        let found =
-            inner.conn.query_row("SELECT bytes FROM entry WHERE id = ?1", [id], |r| r.get(0));
-        during("reading an entry", found.optional())
-    }
-
-    /// Ends an entry: a person replayed or discarded it. Its bytes go, its row stays. `false` where it was not open.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn close(&self, id: i64, state: &str) -> Result<bool, QuarantineError> {
-        let mut inner = self.lock();
+    pub fn get(&self, id: i64) -> Result<Option<(Entry, Vec<u8>)>, QuarantineError> {
+        let reader = self.reader();
         let run = || {
-            inner.conn.execute(
-                "UPDATE entry SET state = ?2, bytes = x'' WHERE id = ?1 AND state = 'open'",
-                params![id, state],
-            )
+            let sql = ENTRY.replace(" FROM entry", ", e.bytes FROM entry");
+            let mut statement = reader.prepare_cached(&format!("{sql} WHERE e.id = ?1"))?;
+            statement.query_row([id], |r| Ok((rows::entry(r)?, r.get(17)?))).optional()
         };
-        let changed = during("closing an entry", run())? > 0;
-        inner.usage = during("counting its entries", usage(&inner.conn))?;
-        Ok(changed)
+        during("reading an entry", run())
     }
 
-    /// Entries that are open.
+    /// Entries whose bytes are kept.
     #[must_use]
     pub fn open_entries(&self) -> u64 {
         self.lock().usage.values().map(|u| u.0).sum()
     }
 }
 
-impl Quarantine {
-    /// Sets aside what the store refused, with the block it lay in where that is still in the log.
-    fn set_aside(&self, refusal: &Refusal, block: Option<&spool::Record>) {
-        let row = Row {
-            gateway: refusal.gateway.as_deref().unwrap_or(""),
-            epoch: block.map_or(refusal.position.unwrap_or(0), |block| block.epoch),
-            seq: block.map_or(0, |block| block.seq),
-            code: refusal.code,
-            detail: format!("{}: {}", refusal.what, refusal.reason),
-            rows: &[],
-            bytes: block.map_or(refusal.what.as_bytes(), |block| &block.bytes),
-            samples: refusal.samples,
-            at: block.map_or(0, |block| block.received_at),
-        };
-        let mut inner = self.lock();
-        let (entries, bytes) = inner.usage.get(row.gateway).copied().unwrap_or_default();
-        if entries >= GATEWAY_ENTRIES_MAX || bytes >= self.gateway_bytes_max {
-            tracing::error!(gateway = row.gateway, code = row.code, what = %refusal.what,
-                "the store refused a sample and the quarantine is full");
-            return;
+impl Inner {
+    fn count(&mut self, gateway: &str, bytes: u64) {
+        let usage = self.usage.entry(gateway.to_owned()).or_default();
+        *usage = (usage.0 + 1, usage.1 + bytes);
+    }
+
+    /// Counts anew where another connection has changed the file; whether it has.
+    fn refresh(&mut self) -> rusqlite::Result<bool> {
+        let version = rows::version(&self.conn)?;
+        if version == self.version {
+            return Ok(false);
         }
-        match insert(&inner.conn, &row) {
-            Ok(true) => {
-                let size = row.bytes.len() as u64 + ENTRY_OVERHEAD;
-                let usage = inner.usage.entry(row.gateway.to_owned()).or_default();
-                *usage = (usage.0 + 1, usage.1 + size);
-            }
-            Ok(false) => {}
-            Err(error) => tracing::error!(error = %crate::chain_of(&error), code = row.code,
-                what = %refusal.what, "a sample that the store refused could not be set aside"),
-        }
+        self.usage = rows::usage(&self.conn)?;
+        self.version = version;
+        Ok(true)
     }
-}
-
-/// Without the log there are only the store's words: for tools and tests.
-impl RefusalSink for Quarantine {
-    fn refused(&self, refusal: Refusal) {
-        self.set_aside(&refusal, None);
-    }
-}
-
-/// Sets aside what the store refuses, with the bytes of its block: words alone cannot be given back.
-#[derive(Debug)]
-pub struct RefusedBlocks {
-    quarantine: Arc<Quarantine>,
-    log: Mutex<LogReader>,
-}
-
-impl RefusedBlocks {
-    /// Reads blocks from `log`, which must be the one the store's positions belong to.
-    #[must_use]
-    pub fn new(quarantine: Arc<Quarantine>, log: LogReader) -> Self {
-        Self { quarantine, log: Mutex::new(log) }
-    }
-
-    fn block(&self, position: u64) -> Option<spool::Record> {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        match log.at(&[position]) {
-            Ok(entries) => entries.into_iter().find_map(|entry| match entry {
-                spool::Entry::Record(record) => Some(record),
-                spool::Entry::Damaged { .. } => None,
-            }),
-            Err(error) => {
-                tracing::error!(position, error = %crate::chain_of(&error), "a refused block cannot be read from the log");
-                None
-            }
-        }
-    }
-}
-
-impl RefusalSink for RefusedBlocks {
-    fn refused(&self, refusal: Refusal) {
-        let block = refusal.position.and_then(|position| self.block(position));
-        self.quarantine.set_aside(&refusal, block.as_ref());
-    }
-}
-
-/// What is inserted.
-struct Row<'a> {
-    gateway: &'a str,
-    epoch: u64,
-    seq: u64,
-    code: &'a str,
-    detail: String,
-    rows: &'a [u32],
-    bytes: &'a [u8],
-    samples: u64,
-    at: i64,
-}
-
-impl<'a> Row<'a> {
-    fn of(block: &'a Quarantined) -> Self {
-        Self {
-            gateway: block.gateway.as_str(),
-            epoch: block.epoch,
-            seq: block.seq,
-            code: block.code,
-            detail: block.detail.clone(),
-            rows: &block.rows,
-            bytes: &block.bytes,
-            samples: 0,
-            at: block.at,
-        }
-    }
-}
-
-fn insert(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<bool> {
-    let rows: Vec<u8> = row.rows.iter().flat_map(|r| r.to_le_bytes()).collect();
-    let samples = i64::try_from(row.samples).unwrap_or(i64::MAX);
-    let mut statement = conn.prepare_cached(
-        "INSERT OR IGNORE INTO entry(gateway, epoch, seq, code, detail, rows, sha, bytes, samples, at)
-         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    let sha = spool::sha16(row.bytes);
-    let added = statement.execute(params![
-        row.gateway,
-        row.epoch.cast_signed(),
-        row.seq.cast_signed(),
-        row.code,
-        row.detail,
-        rows,
-        sha,
-        row.bytes,
-        samples,
-        row.at
-    ])?;
-    Ok(added > 0)
-}
-
-fn usage(conn: &Connection) -> rusqlite::Result<HashMap<String, (u64, u64)>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT gateway, count(*), coalesce(sum(length(bytes)), 0) FROM entry WHERE state = 'open' GROUP BY gateway",
-    )?;
-    let rows = statement.query_map([], |r| {
-        let (entries, bytes) =
-            (r.get::<_, i64>(1)?.cast_unsigned(), r.get::<_, i64>(2)?.cast_unsigned());
-        Ok((r.get(0)?, (entries, bytes + entries * ENTRY_OVERHEAD)))
-    })?;
-    rows.collect()
-}
-
-fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
-    let epoch = row.get::<_, i64>(2)?.cast_unsigned();
-    let seq = row.get::<_, i64>(3)?.cast_unsigned();
-    let rows: Vec<u8> = row.get(6)?;
-    let rows = rows.chunks_exact(4).filter_map(|r| Some(u32::from_le_bytes(r.try_into().ok()?)));
-    Ok(Entry {
-        id: row.get(0)?,
-        gateway: row.get(1)?,
-        epoch: if seq == 0 { String::new() } else { format!("{epoch:016x}") },
-        seq,
-        code: row.get(4)?,
-        detail: row.get(5)?,
-        rows: rows.collect(),
-        bytes: row.get::<_, i64>(7)?.cast_unsigned(),
-        samples: row.get::<_, i64>(8)?.cast_unsigned(),
-        at: row.get(9)?,
-        state: row.get(10)?,
-    })
 }

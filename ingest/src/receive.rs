@@ -21,9 +21,10 @@ use wire::{GatewayName, Manifest, ManifestKey, manifest};
 use crate::log::record::CentreRecord;
 use crate::log::{LogRecord, RecordBody};
 
-mod admit;
+pub mod admit;
 mod block;
 mod clock;
+mod delivery;
 pub mod directory;
 mod dropped;
 mod effect;
@@ -31,9 +32,11 @@ pub mod gateway;
 pub mod memory;
 pub mod mqtt;
 pub mod port;
+pub mod replay;
 mod time;
 pub mod worker;
 
+pub use delivery::Differ;
 pub use directory::{Directory, Known};
 pub use effect::{Effects, Notice, Quarantined};
 pub use gateway::GatewayState;
@@ -47,6 +50,8 @@ mod tests;
 
 /// Manifests kept decoded, over all gateways.
 const MANIFESTS_MAX: usize = 4_096;
+/// Replacements that manifests name, remembered over all gateways.
+const REPLACED_MAX: usize = 16_384;
 /// Manifest keys asked for at once per gateway.
 const NEED_MAX: usize = wire::limits::NEED_MANIFEST_MAX;
 
@@ -70,6 +75,8 @@ pub struct Room {
     pub bound: u64,
     /// Bytes of blocks that one gateway may have in the log before only live ones and the next in order are taken.
     pub gateway_quota: u64,
+    /// Bytes that two busy snapshot intervals bring: sizes the reserve; 0 = the least.
+    pub two_intervals: u64,
 }
 
 /// What became of a message.
@@ -98,6 +105,9 @@ pub struct Receiver {
     undo: HashMap<GatewayName, Option<GatewayState>>,
     effects: Effects,
     quarantine_full: HashSet<GatewayName>,
+    delivered: HashMap<GatewayName, delivery::Delivered>,
+    /// Gateways that another one names in its manifest as replaced, with that one and its site.
+    replaced: HashMap<GatewayName, (GatewayName, String)>,
 }
 
 impl Receiver {
@@ -111,6 +121,8 @@ impl Receiver {
             undo: HashMap::new(),
             effects: Effects::default(),
             quarantine_full: HashSet::new(),
+            delivered: HashMap::new(),
+            replaced: HashMap::new(),
         }
     }
 
@@ -180,6 +192,7 @@ impl Receiver {
             return Ok(Outcome::Dropped("topic_mismatch"));
         }
         self.touch(message.gateway).heard(&uplink.stamp, message.at);
+        self.delivered(message.gateway, &uplink.stamp, message.at);
         match uplink.item {
             Item::Manifest(bytes) => Ok(self.take_manifest(port, known, message.gateway, &bytes)),
             Item::Block(bytes) => {
@@ -224,6 +237,12 @@ impl Receiver {
     }
 
     fn remember(&mut self, gateway: GatewayName, key: ManifestKey, manifest: Arc<Manifest>) {
+        if let Some(old) = manifest.replaces.as_ref().filter(|old| **old != gateway) {
+            let told = (gateway.clone(), manifest.site.clone());
+            if self.replaced.len() < REPLACED_MAX || self.replaced.contains_key(old) {
+                self.replaced.insert(old.clone(), told);
+            }
+        }
         if self.manifests.len() >= MANIFESTS_MAX {
             self.manifests.clear();
         }

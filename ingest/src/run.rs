@@ -22,22 +22,29 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::{self, Announcer, CatalogueEngines, Centre, Cursor};
 use crate::log::writer::{Told, Writer};
+use crate::receive::mqtt::profile::Profile;
 use crate::receive::mqtt::{self, Sessions, UNACKED_MAX};
 use crate::receive::worker::{Outgoing, ToWorker, Worker};
+use crate::selfwatch::Watched;
 use crate::shutdown::{self, Shutdown};
 
 mod check;
 mod desk;
 mod error;
 mod facts;
+mod lock;
 mod open;
 mod page;
+mod ready;
+mod selfwatch;
 mod store;
 mod watch;
 
-pub use check::check;
+pub use check::{check, check_broker};
 pub use error::RunError;
-pub use open::{Paths, catalogue, gateway_snippet};
+pub use lock::Lock;
+pub use open::{Paths, begin, catalogue, gateway_snippet};
+pub use store::{ask as ask_store, influx_options};
 
 use open::Opened;
 
@@ -95,6 +102,8 @@ pub struct Service {
     store: Thread,
     evaluator: Thread,
     shared: Arc<crate::log::Shared>,
+    /// The state folder is ours until all threads have ended.
+    _lock: Lock,
     /// Where the API listens.
     pub listen: std::net::SocketAddr,
 }
@@ -116,17 +125,23 @@ impl Service {
         let (inbox_tx, inbox) = std::sync::mpsc::sync_channel::<ToWorker>(UNACKED_MAX);
         let (outbox_tx, outbox) = mpsc::channel::<Outgoing>(OUTBOX_MAX);
         let sessions = Arc::new(Sessions::default());
+        let outbox_too = outbox_tx.clone();
         let opened = open::open(runtime, &config, clock, (Arc::clone(&sessions), outbox_tx))?;
-        let Opened { works, receiver, store, followers, api, parts } = opened;
+        let Opened { lock, works, receiver, counting, store, followers, api, parts } = opened;
         let (intake, cursors, broken) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let network = Shutdown::default();
         let api = Api::new(api, network.token.clone());
         let [for_store, for_evaluator] = followers;
         let shared = Arc::clone(&works.shared);
+        let watched = config.watch.synthetic.then(|| Watched::draw(&config.broker.client_id));
+        let watched = watched.transpose().map_err(RunError::Random)?.map(Arc::new);
+        let marks = watched.as_ref().map(|w| Arc::clone(&w.marks)).unwrap_or_default();
+        let link = watched.as_ref().and_then(|w| open::tail_of(&works, &receiver, &w.name));
 
         let (stop, alarm) = (intake.clone(), broken.clone());
-        let worker = Worker::new(works, receiver);
+        let worker =
+            Worker::new(works, receiver).watched(watched.clone()).counting(counting.0, counting.1);
         let receiver = thread("davy-receive", alarm, move || {
             worker.run(&inbox, &stop).map_err(RunError::Receiver)
         })?;
@@ -153,25 +168,47 @@ impl Service {
                 Arc::clone(&api),
                 Arc::clone(&parts.live),
                 Arc::clone(&parts.clock),
+                Arc::clone(&marks),
+                Arc::clone(&parts.metrics),
             )),
         };
         let engines = CatalogueEngines::new(Arc::clone(&parts.catalogue));
         let evaluator = thread("davy-evaluate", alarm, move || {
-            let centre = Centre::new(engines, rules::evaluator::Limits::default());
+            let centre =
+                Centre::new(engines, rules::evaluator::Limits::default()).watching_itself();
             let cursor = Cursor::start(works, centre).map_err(RunError::Evaluator)?;
             cursor.run(&stop).map_err(RunError::Evaluator)
         })?;
 
         let _runtime = runtime.enter();
-        let (broker, metrics) = (config.broker.clone(), Arc::clone(&parts.metrics));
-        let subscriber =
-            mqtt::subscribe(broker, inbox_tx.clone(), sessions, metrics, intake.clone());
+        let broker = config.broker.clone();
+        let profile = Arc::new(Profile::new(
+            Arc::clone(&parts.live),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.metrics),
+            parts.shared.lineage.positions().count() < 2,
+        ));
+        let subscriber = mqtt::subscribe(
+            broker,
+            inbox_tx.clone(),
+            sessions,
+            Arc::clone(&profile),
+            marks,
+            intake.clone(),
+        );
         network.spawn(subscriber);
-        network.spawn(mqtt::publish(config.broker.clone(), outbox, network.token.clone()));
+        network.spawn(mqtt::publish(config.broker.clone(), outbox, profile, network.token.clone()));
         network.spawn(facts::follow(parts.facts(), inbox_tx, intake.clone()));
         let live = Arc::clone(&parts.live);
         network.spawn(page::flush(live, FLUSH, network.token.clone()));
         network.spawn(watch::watch(parts.clone(), network.token.clone()));
+        if let Some(watched) = watched {
+            let (parts, stop) = (parts.clone(), intake.clone());
+            network.spawn(selfwatch::probe(parts, watched, link, outbox_too, stop));
+        }
+        if let Some(heartbeat) = config.watch.heartbeat {
+            network.spawn(selfwatch::heartbeat(parts.clone(), heartbeat, intake.clone()));
+        }
         let beside = page::beside(&parts);
         let alarm = broken.clone();
         network.spawn(async move {
@@ -190,6 +227,7 @@ impl Service {
             store,
             evaluator,
             shared,
+            _lock: lock,
             listen,
         })
     }

@@ -25,7 +25,7 @@ pub mod progress;
 pub(crate) mod tests;
 
 pub use crate::store::Position;
-pub use progress::Snapshot;
+pub use progress::{Mark, Snapshot};
 
 /// Readers beside the one writer.
 const READERS_MAX: u32 = 4;
@@ -135,6 +135,14 @@ impl State {
             ..TransactionOptions::default()
         };
         self.write.begin_with_options(options).await.during("beginning a transaction")
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn answers(&self) -> Result<(), StateError> {
+        count(&self.read, "readyz").await.map(drop)
     }
 
     /// Closes both pools; later calls fail.

@@ -2,7 +2,7 @@
 //!
 //! The store writer (`store::writer`) reads the durable log from its own position and hands batches to a
 //! [`Store`]; the API asks a [`HistoryReader`]. Two stores exist: `embedded` (the default: SQLite and pco, one
-//! file a UTC day) and `influx` (InfluxDB 2). Both are idempotent: for one series and time the last write stands,
+//! file a UTC day) and `influx` (InfluxDB 2); `sink` serves who runs InfluxDB 1 or VictoriaMetrics. All are idempotent: for one series and time the last write stands,
 //! so a batch may be handed over again after a crash. A store never re-times a sample, never writes a number for
 //! a sample that is bad or stale, and never decides what pages.
 
@@ -12,13 +12,21 @@ use std::sync::Arc;
 use crate::log::DecodedBlock;
 
 pub mod bounds;
+mod cursor;
 pub mod embedded;
+pub mod export;
 pub mod history;
 pub mod influx;
 pub mod line;
+pub mod migrate;
 pub mod names;
+pub mod push;
+pub mod sink;
+pub mod source;
 
-pub use history::{Aggregates, HistoryAnswer, HistoryQuery, SampleRow, Samples, Shape, Windows};
+pub use history::{
+    Aggregates, Damage, HistoryAnswer, HistoryQuery, SampleRow, Samples, Shape, Windows,
+};
 
 /// A place in the durable log. Positions of different logs cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -42,7 +50,8 @@ pub struct StoreBatch {
 ///
 /// Every call blocks; the owner calls it from a thread of its own, never from an async task.
 pub trait Store: Send + Debug {
-    /// Stores the batch durably and then moves the store's own position to `batch.up_to`.
+    /// Stores the batch durably and then moves the store's own position to `batch.up_to`. A database that answers before
+    /// it is durable may move its position later, and answer [`StoreError::Lost`] where it lost what it had taken.
     ///
     /// Handing over the same batch again changes nothing. Samples that can never be stored go to the
     /// [`RefusalSink`] given at construction and do not fail the batch.
@@ -72,6 +81,11 @@ pub trait Store: Send + Debug {
     /// # Errors
     /// When a file cannot be removed or the database refuses.
     fn retain(&mut self, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Samples dropped by the database's own retention since the start; counted, never sent again.
+    fn dropped(&self) -> u64 {
+        0
+    }
 }
 
 /// Answers questions about history. Calls block: use `spawn_blocking`.
@@ -81,6 +95,11 @@ pub trait HistoryReader: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::Query`] for a question that is out of bounds, otherwise the store's own failure.
     fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError>;
+
+    /// What answers have lacked since the start because it cannot be read, in a sentence; `None` = nothing.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Takes what a store can never hold, so that it is set aside with its reason instead of lost or retried for ever.
@@ -92,7 +111,8 @@ pub trait RefusalSink: Send + Sync + Debug {
 /// One thing that the store will never take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    /// Stable code: `too_old`, `too_far_ahead`, `bad_name`, `unparsable`, `type_conflict`, `poison`, `too_large`.
+    /// Stable code: `too_old`, `too_far_ahead`, `bad_name`, `unparsable`, `type_conflict`, `poison`, `too_large`,
+    /// `too_many_series`.
     pub code: &'static str,
     /// Name of the gateway where the block is known.
     pub gateway: Option<String>,
@@ -151,6 +171,14 @@ pub enum StoreError {
         /// What to do about it.
         mend: String,
     },
+    /// The database was restarted and may have lost what it had taken: hand over again what follows the position.
+    #[error("{store} was restarted: what it took last is sent again")]
+    Lost {
+        /// Which store.
+        store: &'static str,
+        /// What it surely has; `None` = nothing.
+        position: Option<Position>,
+    },
     /// A file of the embedded store, or a cursor file, failed.
     #[error("{action} {path}: {reason}")]
     File {
@@ -173,7 +201,7 @@ impl StoreError {
     /// What the caller does about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unavailable { .. } => Class::Retry,
+            Self::Unavailable { .. } | Self::Lost { .. } => Class::Retry,
             Self::Refused { .. } | Self::File { .. } => Class::Hold,
             Self::Query { .. } => Class::Reject,
         }

@@ -22,6 +22,8 @@ mod health;
 mod history;
 #[path = "api/live.rs"]
 mod live;
+#[path = "api/quarantine.rs"]
+mod quarantine;
 #[path = "api/rig.rs"]
 mod rig;
 #[path = "api/secrets.rs"]

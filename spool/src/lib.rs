@@ -17,8 +17,8 @@ pub use error::{Class, Error};
 pub use file::ASIDE_FILES_MAX;
 pub use intervals::{BadIntervals, INTERVALS_MAX, Intervals, TooMany};
 pub use log::{
-    Committed, Entry, EpochSets, Evicted, Log, LogOpenReport, LogOptions, LogReader, NewRecord,
-    Pair, Place, Record, Txn, Usage, VALUE_BYTES_MAX, sha16,
+    Committed, Contents, Entry, EpochSets, Evicted, Log, LogOpenReport, LogOptions, LogReader,
+    NewRecord, Pair, Place, Record, Txn, Usage, VALUE_BYTES_MAX, sha16,
 };
 pub use queue::{
     AckOutcome, EPOCHS_MAX, EpochAck, Fetched, GapRange, HeldEpoch, Key, KeySet, LOSSES_MAX, Link,

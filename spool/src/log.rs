@@ -29,7 +29,7 @@ mod salvage;
 mod txn;
 
 pub use evict::Evicted;
-pub use inspect::Place;
+pub use inspect::{Contents, Place};
 pub use reader::{Entry, LogReader, Record};
 pub use txn::{Committed, Txn};
 
@@ -174,6 +174,11 @@ impl Log {
         }
     }
 
+    /// Uses so many bytes from now on, whatever the log was opened with.
+    pub fn bound(&mut self, bytes: u64) {
+        self.bytes_max = bytes;
+    }
+
     /// Keeps so many bytes free on the file system from now on, whatever the log was opened with.
     pub fn keep_free(&mut self, bytes: u64) {
         self.free_reserve_bytes = bytes;
@@ -246,6 +251,15 @@ impl Log {
             Ok(sum)
         };
         run().map_err(self.file.fail("measure"))
+    }
+
+    /// When a block whose record is in the log was received, ms UTC.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn received_at(&self, gateway: &str, epoch: u64, seq: u64) -> Result<Option<i64>, Error> {
+        let Some(no) = self.gateways.get(gateway) else { return Ok(None) };
+        rows::received_at(&self.file.conn, *no, epoch, seq).map_err(self.file.fail("look into"))
     }
 
     /// The last position given out, 0 where the log never held a record.

@@ -26,12 +26,14 @@ use crate::intervals::Intervals;
 
 mod ack;
 mod append;
+mod back;
 mod block;
 mod counters;
 mod epoch;
 mod evict;
 mod losses;
 mod manifest;
+mod mark;
 mod open;
 mod read;
 mod rows;
@@ -46,6 +48,7 @@ pub use read::Order;
 use counters::Counters;
 use epoch::EpochState;
 use losses::Losses;
+use mark::MarkFile;
 
 /// Most epochs that the spool holds blocks of; the oldest beyond are evicted whole.
 pub const EPOCHS_MAX: usize = 1024;
@@ -166,6 +169,8 @@ struct State {
 #[derive(Debug)]
 pub struct Spool {
     file: File,
+    /// How far the current epoch is on the disk; kept apart from the database.
+    mark: MarkFile,
     /// The disk's file, after writing to it failed while running: read only from then on.
     archive: Option<File>,
     memory: Option<String>,

@@ -4,9 +4,11 @@
 #   tests/servers/get.sh influxd telegraf nats-server …     prints NAME=PATH, a line each
 #   eval "$(tests/servers/get.sh --export influxd …)"       sets INFLUXD, …
 #
+# Names: influxd (InfluxDB 2), influxd1 (InfluxDB 1), victoria-metrics, telegraf, nats-server, mosquitto, promtool, chromium.
+#
 # Order of search: the variable that names the binary (INFLUXD, TELEGRAF, NATS_SERVER, MOSQUITTO, CHROMIUM, …),
 # PATH with its version checked, this script's cache, then a build from the server's own Go module into the cache
-# (${DAVY_SERVERS:-~/.cache/davy/servers}). Distribution packages (mosquitto, chromium, libmodbus) are never built:
+# (${DAVY_SERVERS:-~/.cache/davy/servers}). Distribution packages (mosquitto, chromium, promtool, libmodbus) are never built:
 # where one is missing the line that installs it is printed and the run fails.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -74,26 +76,48 @@ build_module() { # out, package@version, tags
   rmdir "$scratch"
 }
 
+# InfluxDB 1 is unpacked from the distribution's package without being installed: its service must not start, and its
+# program has the name of InfluxDB 2's.
+unpack_influxd1() {
+  local out=$1 scratch
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+    missing influxd1 INFLUXD1 "unpack an InfluxDB 1.x of your own" "on Debian or Ubuntu this script unpacks the package influxdb"
+  scratch=$(mktemp -d)
+  (cd "$scratch" && apt-get -qq download influxdb >&2 || { apt-get -qq update >&2 && apt-get -qq download influxdb >&2; }) ||
+    { say "error: apt-get download influxdb failed; name a binary: INFLUXD1=/path/to/influxd"; exit 1; }
+  dpkg-deb -x "$scratch"/influxdb_*.deb "$scratch/x"
+  mv "$scratch/x/usr/bin/influxd" "$out"
+  rm -r "$scratch"
+}
+
 get() {
   local name=$1 path
   case $name in
     influxd) path=$(find_binary influxd INFLUXD '^InfluxDB v?2\.' version) ;;
+    influxd1) path=$(find_binary influxd INFLUXD1 '^InfluxDB v?1\.' version) ;;
+    victoria-metrics) path=$(find_binary victoria-metrics VICTORIA_METRICS 'v1\.1[0-9][0-9]\.|^victoria-metrics' -version) ;;
     telegraf) path=$(find_binary telegraf TELEGRAF '^Telegraf (unknown|1\.)' version) ;;
     nats-server) path=$(find_binary nats-server NATS_SERVER 'v2\.1[0-9]\.') ;;
     mosquitto)
       path=$(find_binary mosquitto MOSQUITTO 'mosquitto version 2\.' -h)
       [ -n "$path" ] || missing mosquitto MOSQUITTO "apt-get install -y mosquitto" "build mosquitto 2.0 or newer from its sources"
       ;;
+    promtool)
+      path=$(find_binary promtool PROMTOOL '^promtool, version [23]\.')
+      [ -n "$path" ] || missing promtool PROMTOOL "apt-get install -y --no-install-recommends prometheus" "unpack a release of Prometheus and name its promtool"
+      ;;
     chromium)
       path=$(find_binary chromium CHROMIUM 'Chromium|Chrome')
       [ -n "$path" ] || missing chromium CHROMIUM "apt-get install -y chromium fonts-noto-cjk" "unpack any Chromium or Chrome and name its binary"
       ;;
-    *) say "error: unknown server $name; known: influxd telegraf nats-server mosquitto chromium"; exit 2 ;;
+    *) say "error: unknown server $name; known: influxd influxd1 victoria-metrics telegraf nats-server mosquitto promtool chromium"; exit 2 ;;
   esac
   if [ -z "$path" ]; then
     local version package="" tags=""
     case $name in
       influxd) version=2.7.12 ;;
+      influxd1) version=1 ;;
+      victoria-metrics) version=1.140.0 package=github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.140.0 ;;
       telegraf)
         version=1.37.2 package=github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
         tags="custom,inputs.mqtt_consumer,inputs.modbus,outputs.influxdb_v2,outputs.discard,outputs.file,parsers.influx,serializers.influx"
@@ -101,7 +125,11 @@ get() {
       nats-server) version=2.15.2 package=github.com/nats-io/nats-server/v2@v2.15.2 ;;
     esac
     path=$cache/$name-$version
-    if [ ! -x "$path" ]; then
+    if [ ! -x "$path" ] && [ "$name" = influxd1 ]; then
+      mkdir -p "$cache"
+      unpack_influxd1 "$path.new"
+      mv "$path.new" "$path"
+    elif [ ! -x "$path" ]; then
       need_go "$name" "$(tr 'a-z-' 'A-Z_' <<<"$name")"
       mkdir -p "$cache"
       say "building $name $version from its Go module (once; kept in $cache) …"
@@ -114,7 +142,7 @@ get() {
 
 export_form=
 [ "${1:-}" = --export ] && { export_form=1; shift; }
-[ $# -gt 0 ] || { say "usage: $0 [--export] influxd|telegraf|nats-server|mosquitto|chromium …"; exit 2; }
+[ $# -gt 0 ] || { say "usage: $0 [--export] influxd|influxd1|victoria-metrics|telegraf|nats-server|mosquitto|promtool|chromium …"; exit 2; }
 for name in "$@"; do
   line=$(get "$name")
   if [ -n "$export_form" ]; then

@@ -3,9 +3,11 @@
 
 pub mod control;
 pub mod davy;
+pub mod held;
 pub mod influx;
 pub mod modbus;
 pub mod mosquitto;
+pub mod nats;
 pub mod peer;
 pub mod process;
 pub mod proxy;

@@ -163,7 +163,10 @@ fn every_mistake_of_the_centres_files_is_listed_with_its_line_and_how_to_mend_it
             (3, "must be 0 to 600000"),
             (5, "must be mqtt://host[:port] or mqtts://host[:port]"),
             (6, "known here: ca_file"),
-            (8, "must be \"embedded\", \"influx\" or \"discard\""),
+            (
+                8,
+                "must be \"embedded\", \"influx\", \"influxdb1\", \"victoriametrics\" or \"discard\"",
+            ),
             (10, "e.g. \"127.0.0.1:8080\""),
         ];
         lists("ingest.toml", &places, &ended.text);
@@ -547,7 +550,8 @@ async fn a_store_that_refuses_is_named_with_the_way_to_mend_it_and_loses_nothing
     let file = works.centre.folder.join("ingest.toml");
     restart_with(&mut works, &file, ("org = \"davy\"", "org = \"nobody\"")).await;
     works.until_notice("store_refuses", "[store] org = \"nobody\"").await;
-    edit(&file, "bucket = \"readings\"", "bucket = \"fresh\"").expect("edited");
+    let fresh = "bucket = \"fresh\"\ncreate_bucket = true";
+    edit(&file, "bucket = \"readings\"", fresh).expect("edited");
     restart_with(&mut works, &file, ("org = \"nobody\"", "org = \"davy\"")).await;
     works.everything_is_stored_once().await;
     assert!(!works.centre.notices().await.expect("notices").contains_key("store_refuses"));

@@ -129,6 +129,8 @@ fn state() -> State {
         declared_lost: 0,
         devices: Vec::new(),
         on_battery: false,
+        centre_difference_ms: None,
+        first_counter: 0,
     }
 }
 

@@ -1,8 +1,8 @@
 // The calls of /api/v1 by name. Paths are written here and nowhere else.
 import { get, post, remove, withQuery } from './client';
 import type {
-  Alarm, AlarmDetail, AlarmList, Gateway, NewGateway, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User,
-  ValueList,
+  Alarm, AlarmDetail, AlarmList, Completeness, EntryState, Gateway, Millis, NewGateway, QuarantineDetail, QuarantineOutcome,
+  QuarantineRow, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User, ValueList,
 } from './contract';
 
 export type AlarmScope = 'active' | 'unacked' | 'all';
@@ -45,9 +45,27 @@ export const fetchSeries = (ask: {
   px: number;
 }): Promise<Series> => get(withQuery('/series', ask));
 
+/** The last seven days of every site that may be seen. */
+export const fetchCompleteness = (): Promise<Completeness> => get('/completeness');
 export const fetchGateways = (): Promise<{ gateways: Gateway[] }> => get('/gateways');
 export const addGateway = (name: string, site: string): Promise<NewGateway> => post('/gateways', { name, site });
 export const fetchSystem = (): Promise<SystemState> => get('/system');
+export interface QuarantineAsk {
+  gateway?: string | undefined;
+  code?: string | undefined;
+  state?: EntryState | undefined;
+  from?: Millis | undefined;
+  before?: number | undefined;
+  limit?: number | undefined;
+}
+export const fetchQuarantine = (ask: QuarantineAsk): Promise<{ rows: QuarantineRow[] }> => get(withQuery('/quarantine', { ...ask }));
+export const fetchEntry = (id: number): Promise<QuarantineDetail> => get(`/quarantine/${id}`);
+export const entryBytesPath = (id: number): string => `/api/v1/quarantine/${id}/bytes`;
+export const replayEntries = (ids: number[], reason: string, shift_ms?: Millis): Promise<{ outcomes: QuarantineOutcome[] }> =>
+  post('/quarantine/replay', { ids, reason, shift_ms });
+export const discardEntries = (ids: number[], reason: string): Promise<{ outcomes: QuarantineOutcome[] }> =>
+  post('/quarantine/discard', { ids, reason });
+
 export const fetchUsers = (): Promise<{ users: User[] }> => get('/users');
 export const addUser = (form: { name: string; display: string; role: Role; password: string; site?: string }): Promise<User> =>
   post('/users', form);

@@ -220,6 +220,8 @@ export interface Series {
   mean: (number | null)[];
   last: (number | null)[];
   q: (number | null)[];
+  /** Stretches that could not be read: the history store is damaged there. Absent where nothing is. */
+  damaged?: { from: Millis; to: Millis; samples: number }[];
 }
 
 export type RuleCondition = 'evaluating' | 'learning' | 'not_applicable' | 'cannot';
@@ -290,6 +292,94 @@ export interface SystemState {
     store_lag: number | null;
   };
   notices: Notice[];
+}
+
+export interface TwoTexts {
+  zh: string;
+  en: string;
+}
+
+export type EntryState = 'open' | 'requested' | 'logged' | 'replayed' | 'discarded';
+
+/** One thing set aside. */
+export interface QuarantineRow {
+  id: number;
+  /** Empty where the store did not know it. */
+  gateway: string;
+  site: string | null;
+  epoch: string;
+  seq: number;
+  code: string;
+  what: TwoTexts;
+  /** The particular case, as whoever set it aside said. */
+  reason: string;
+  at: Millis;
+  samples: number;
+  bytes: number;
+  state: EntryState;
+  shift_ms: Millis | null;
+  done: { at: Millis; by: string; what: 'replay' | 'discard'; reason: string } | null;
+}
+
+export interface QuarantineContent {
+  kind: 'readings' | 'gap' | 'unreadable';
+  unreadable: string | null;
+  manifest_missing: boolean;
+  clock: string | null;
+  closed_at: Millis | null;
+  rows: number;
+  samples: number;
+  from: Millis | null;
+  to: Millis | null;
+  site: string | null;
+  devices: { device: string; rows: number }[];
+  first: { t: Millis; device: string; values: { quantity: string; unit: string; value: number | null; quality: Quality }[] }[];
+  gaps: { epoch: string; from: number; to: number }[];
+}
+
+export interface QuarantineDetail {
+  row: QuarantineRow;
+  explained: { what: TwoTexts; mend: TwoTexts; shift: 'none' | 'optional' | 'needed' };
+  /** None where it is closed. */
+  content: QuarantineContent | null;
+  can: {
+    refused: TwoTexts | null;
+    refused_code: string | null;
+    shift: 'none' | 'optional' | 'needed';
+    replay: Role[];
+    discard: Role[];
+  };
+}
+
+/** What became of one entry of an act; `refused` is a stable word where nothing was done. */
+export interface QuarantineOutcome {
+  id: number;
+  state: EntryState | null;
+  refused: string | null;
+  text: TwoTexts | null;
+}
+
+/** What came of a site on one of its own days. */
+export interface DayOfSite {
+  site: string;
+  name: string;
+  name_en: string;
+  /** `YYYY-MM-DD`. */
+  day: string;
+  expected: number;
+  good: number;
+  uncertain: number;
+  bad: number;
+  late: number;
+  declared: number;
+  unplanned: number;
+  /** Good and uncertain of expected, 0 to 1; null where nothing was expected. */
+  share: number | null;
+}
+
+export interface Completeness {
+  days: DayOfSite[];
+  truncated: boolean;
 }
 
 export interface Heartbeat {

@@ -1,5 +1,7 @@
 // English. Names that come with the data (sites, people, comments) stay in the language they were written in.
+import { completenessEn } from './completeness';
 import type { Dictionary } from './dictionary';
+import { quarantine } from './en-quarantine';
 
 const plural = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
 
@@ -332,6 +334,7 @@ export const en: Dictionary = {
     overridden: (list) => `changed parameters: ${list}`,
     note: 'A rule that cannot be evaluated does not count as normal.',
   },
+  completeness: completenessEn,
   system: {
     title: 'System',
     notices: 'System notices',
@@ -365,10 +368,11 @@ export const en: Dictionary = {
     userAdded: (name) => `${name} added`,
     failed: (message) => `Not done: ${message}`,
     records: (count) => `${count} records`,
-    stores: { embedded: 'embedded store', influx: 'InfluxDB', discard: 'no history kept' },
+    stores: { embedded: 'embedded store', influx: 'InfluxDB', influxdb1: 'InfluxDB 1', victoriametrics: 'VictoriaMetrics', discard: 'no history kept' },
     storeStates: { well: 'well', retrying: 'does not take data now, trying again', refusing: 'refuses data, needs mending' },
     clocks: { synced: 'synced', holdover: 'holdover', unset: 'unset' },
   },
+  quarantine,
   keys: {
     title: 'Keyboard',
     close: 'Close',

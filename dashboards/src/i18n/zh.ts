@@ -1,5 +1,7 @@
 // Chinese: the source of all texts of the console. Words follow the trade: 签收, 销警, 处置卡, 报备.
+import { completenessZh } from './completeness';
 import type { AgeWords } from '../model/age';
+import { quarantine } from './zh-quarantine';
 
 const age: AgeWords = { day: '天', hour: '时', minute: '分', second: '秒', join: '' };
 
@@ -18,8 +20,7 @@ export const zh = {
     lost: '连接中断',
     switchLanguage: 'EN',
     switchLanguageLabel: '切换为英文 Switch to English',
-    day: '日间',
-    night: '夜间',
+    day: '日间', night: '夜间',
     themeLabel: '切换日间/夜间配色',
     signOut: '退出',
     keys: '快捷键',
@@ -332,6 +333,7 @@ export const zh = {
     overridden: (list: string) => `已改参数: ${list}`,
     note: '不能判定的规则不算正常。',
   },
+  completeness: completenessZh,
   system: {
     title: '系统',
     notices: '系统通知',
@@ -341,10 +343,7 @@ export const zh = {
       name: '名称', site: '站点', online: '在线', lastSeen: '末次心跳', backlog: '积压块', clock: '时钟',
       lost: '申报丢失', polled: '已采', stored: '已存',
     },
-    online: '在线',
-    offline: '离线',
-    unknown: '不明',
-    never: '从未',
+    online: '在线', offline: '离线', unknown: '不明', never: '从未',
     version: '版本',
     store: '存储',
     logBytes: '日志大小',
@@ -365,10 +364,11 @@ export const zh = {
     userAdded: (name: string) => `已新增 ${name}`,
     failed: (message: string) => `未成功: ${message}`,
     records: (count: string) => `${count} 条`,
-    stores: { embedded: '内嵌历史库', influx: 'InfluxDB 历史库', discard: '不保存历史' },
+    stores: { embedded: '内嵌历史库', influx: 'InfluxDB 历史库', influxdb1: 'InfluxDB 1 历史库', victoriametrics: 'VictoriaMetrics 历史库', discard: '不保存历史' },
     storeStates: { well: '正常', retrying: '暂不接收, 正在重试', refusing: '拒绝数据, 需人工处理' },
     clocks: { synced: '已同步', holdover: '守时', unset: '未校时' },
   },
+  quarantine,
   keys: {
     title: '快捷键',
     close: '关闭',
@@ -378,10 +378,7 @@ export const zh = {
     },
   },
   notFound: { title: '没有这个页面', back: '回到值守' },
-  tab: {
-    unacked: (count: number) => `(${count}) `,
-    lost: '[中断] ',
-  },
+  tab: { unacked: (count: number) => `(${count}) `, lost: '[中断] ' },
   announce: (level: string, site: string, what: string) => `新报警 ${level}: ${site} ${what}`,
   notify: { body: (site: string, what: string) => `${site} · ${what}` },
   suppressions: { calibration: '标校期间不推送', approved_work: '已批准的作业期间不推送' },

@@ -6,6 +6,7 @@ export type Page =
   | { name: 'site'; id: string }
   | { name: 'history' }
   | { name: 'system' }
+  | { name: 'quarantine' }
   | { name: 'nowhere' };
 
 export function pageOf(path: string): Page {
@@ -14,7 +15,7 @@ export function pageOf(path: string): Page {
   if (first === 'site' && second !== '') return siteOf(second);
   if (second !== '') return { name: 'nowhere' };
   if (first === '' || first === 'duty' || first === 'login') return { name: 'duty' };
-  if (first === 'sites' || first === 'history' || first === 'system') return { name: first };
+  if (first === 'sites' || first === 'history' || first === 'system' || first === 'quarantine') return { name: first };
   return { name: 'nowhere' };
 }
 

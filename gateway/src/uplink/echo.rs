@@ -70,6 +70,12 @@ impl Gate {
         self.sent
     }
 
+    /// What [`Gate::count`] will give next.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.sent + 1
+    }
+
     /// Decides whether an ack counts, and remembers it if so.
     ///
     /// # Errors

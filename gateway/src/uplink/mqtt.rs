@@ -32,6 +32,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const CONNECT_SECONDS: u64 = 10;
 /// Bytes of topic and header around a frame.
 const HEADER_BYTES: usize = 512;
+/// Longest packet that is read. Longer than any frame: a longer message that somebody left at the broker on one of our
+/// topics would end each connection anew, and with a bound far above it costs what it takes to read it, once.
+const PACKET_MAX: usize = 4 << 20;
 
 /// What happened on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +115,7 @@ impl Connection {
         options
             .set_clean_session(true)
             .set_keep_alive(KEEP_ALIVE)
-            .set_max_packet_size(packet, packet)
+            .set_max_packet_size(PACKET_MAX, packet)
             .set_inflight(u16::try_from(4 * WINDOW).unwrap_or(u16::MAX));
         if let Some(user) = &broker.user {
             options.set_credentials(user, broker.password.as_ref().map_or("", Secret::expose));
@@ -212,7 +215,10 @@ fn known(polled: Polled) -> Option<Result<Event, LinkError>> {
         }
         Polled::Incoming(Packet::PubAck(ack)) => Some(Ok(Event::Confirmed(ack.pkid))),
         Polled::Incoming(Packet::Publish(publish)) => {
-            Some(Ok(Event::Message { topic: publish.topic, payload: publish.payload }))
+            // No frame is as long: it is refused by its length, and held by nobody.
+            let is_frame = publish.payload.len() <= wire::limits::FRAME_BYTES_MAX;
+            let payload = if is_frame { publish.payload } else { Bytes::new() };
+            Some(Ok(Event::Message { topic: publish.topic, payload }))
         }
         Polled::Outgoing(Outgoing::Publish(id)) => Some(Ok(Event::Written(id))),
         _ => None,

@@ -8,6 +8,7 @@ use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait,
 
 use super::amend::{self, Amended};
 use super::machine::{Axes, Event, Step};
+use super::trial::{Trial, attempt};
 use rules::{Transition, TransitionKind};
 
 use super::{AlarmChange, DutyEvent, EvaluationBatch, Occurrence, Page, Verdict, alarm_id};
@@ -42,7 +43,21 @@ impl State {
         &self,
         batches: &[EvaluationBatch],
     ) -> Result<Vec<AlarmChange>, StateError> {
+        self.apply_with_trial(batches, &Trial::default()).await.map(|(changes, _)| changes)
+    }
+
+    /// As [`State::apply_evaluations`], with the test alarm tried first, in the same transaction; also says whether it
+    /// went as it must.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing of any batch is.
+    pub async fn apply_with_trial(
+        &self,
+        batches: &[EvaluationBatch],
+        trial: &Trial,
+    ) -> Result<(Vec<AlarmChange>, bool), StateError> {
         let tx = self.begin().await?;
+        let tried = attempt(&tx, trial).await?;
         let mut changes = Vec::new();
         for batch in batches {
             for verdict in &batch.verdicts {
@@ -57,7 +72,7 @@ impl State {
             move_cursor(&tx, &batch.evaluator, batch.position, batch.recorded_at).await?;
         }
         tx.commit().await.during("committing an evaluation")?;
-        Ok(changes)
+        Ok((changes, tried))
     }
 }
 
@@ -111,7 +126,7 @@ struct Applied {
     asks: bool,
 }
 
-async fn apply_event(
+pub(super) async fn apply_event(
     tx: &DatabaseTransaction,
     event: &DutyEvent,
 ) -> Result<Option<AlarmChange>, StateError> {

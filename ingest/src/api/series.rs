@@ -12,7 +12,8 @@ use wire::Quality;
 
 use super::auth::Caller;
 use super::{Api, ApiError, ErrorBody};
-use crate::store::{Aggregates, HistoryAnswer, HistoryQuery, Samples, Shape, Windows};
+use crate::store::history::chart_step;
+use crate::store::{Aggregates, Damage, HistoryAnswer, HistoryQuery, Samples, Shape, Windows};
 
 /// Windows where the caller names neither a width nor a step.
 const PIXELS_DEFAULT: i64 = 1_000;
@@ -35,7 +36,8 @@ struct SeriesQuery {
     from: i64,
     /// Ms UTC, exclusive.
     to: i64,
-    /// Width of the chart: about so many windows.
+    /// Width of the chart: at most so many windows. From half a minute on they are whole minutes, from half an hour on
+    /// whole hours (UTC).
     px: Option<i64>,
     /// 1 = every sample.
     raw: Option<u8>,
@@ -63,6 +65,25 @@ struct Series {
     /// With `raw`: there is more; ask again from the last time + 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
+    /// What the answer lacks because the history store is damaged there; absent where nothing is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<DamagedRange>,
+}
+
+/// A stretch of the answer that could not be read.
+#[derive(Debug, Serialize, ToSchema)]
+struct DamagedRange {
+    /// Ms UTC, inclusive.
+    from: i64,
+    /// Ms UTC, exclusive.
+    to: i64,
+    /// Samples that are missing; 0 = not known.
+    samples: u64,
+}
+
+fn damaged(damaged: Vec<Damage>) -> Vec<DamagedRange> {
+    let range = |Damage { from, to, samples, .. }| DamagedRange { from, to, samples };
+    damaged.into_iter().map(range).collect()
 }
 
 /// History of one series.
@@ -113,7 +134,7 @@ fn shape(asked: &SeriesQuery) -> Result<Shape, ApiError> {
         return Err(ApiError::invalid(format!("px is 1 to {PIXELS_MAX}")));
     }
     let span = asked.to.saturating_sub(asked.from).max(1);
-    let step_ms = asked.step.unwrap_or_else(|| (span - 1) / pixels + 1);
+    let step_ms = asked.step.unwrap_or_else(|| chart_step(span, pixels));
     Ok(Shape::Windows { step_ms, aggregates: aggregates(asked.agg.as_deref())? })
 }
 
@@ -142,6 +163,7 @@ fn raw(unit: String, samples: Samples) -> Series {
         q: samples.rows.iter().map(|row| Some(number(row.quality))).collect(),
         value: Some(samples.rows.iter().map(|row| row.value).collect()),
         truncated: Some(samples.truncated),
+        damaged: damaged(samples.damaged),
         ..Series::default()
     }
 }
@@ -157,6 +179,7 @@ fn columns(unit: String, windows: Windows) -> Series {
         mean: windows.mean,
         last: windows.last,
         q: windows.q.into_iter().map(|quality| quality.map(number)).collect(),
+        damaged: damaged(windows.damaged),
         ..Series::default()
     }
 }

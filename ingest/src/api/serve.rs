@@ -1,5 +1,6 @@
 //! The HTTP server: bounded connections, and an end to those that do not go on. Whoever opens connections and sends nothing,
-//! sends a header a byte at a time, or stops reading, holds a place for seconds and not for ever.
+//! sends a header a byte at a time, or stops reading, holds a place for seconds and not for ever, and none at all once
+//! somebody else needs it: `/healthz` must not wait for half-open connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,8 +26,10 @@ use tokio_util::task::TaskTracker;
 use super::{ApiError, BODY_BYTES_MAX};
 
 mod guarded;
+mod silent;
 
 use guarded::Guarded;
+use silent::{Place, Silent};
 
 /// Pause after a connection could not be taken: no file handle is left, and none will be at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
@@ -64,11 +67,15 @@ pub(super) async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(limits.max));
     let connections = TaskTracker::new();
-    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &places)).await {
+    let silent = Arc::new(Silent::default());
+    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &places, &silent)).await {
         let Some((stream, peer, place)) = accepted else { continue };
-        let (routes, stop) = (routes.clone(), stop.clone());
+        let (routes, stop, asked) = (routes.clone(), stop.clone(), silent.enter());
         connections.spawn(async move {
-            one(stream, peer, routes, limits, stop).await;
+            tokio::select! {
+                () = one(stream, peer, routes, limits, (&asked, stop)) => {}
+                () = asked.evicted() => {}
+            }
             drop(place);
         });
     }
@@ -78,11 +85,23 @@ pub(super) async fn serve(
 
 type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
-/// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accepted> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+/// The next connection, once there is a place for it: where none is free, one that has asked nothing yet makes room.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    silent: &Silent,
+) -> Option<Accepted> {
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, place)),
+        Ok((stream, peer)) => {
+            let place = match Arc::clone(places).try_acquire_owned() {
+                Ok(place) => place,
+                Err(_) => {
+                    silent.evict_oldest();
+                    Arc::clone(places).acquire_owned().await.ok()?
+                }
+            };
+            Some((stream, peer, place))
+        }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be taken, trying again");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -97,7 +116,7 @@ async fn one(
     peer: SocketAddr,
     routes: Router,
     limits: Connections,
-    stop: CancellationToken,
+    (asked, stop): (&Place, CancellationToken),
 ) {
     if let Err(error) = prepare(&stream, limits) {
         tracing::debug!(%error, "a connection ended at once");
@@ -105,6 +124,7 @@ async fn one(
     }
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        asked.has_asked();
         request.extensions_mut().insert(ConnectInfo(peer));
         routes.call(request)
     });

@@ -6,6 +6,8 @@ use rules::RuleState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::completeness::DayOfSite;
+
 /// Newest sample of a series.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LiveValue {
@@ -70,29 +72,10 @@ pub struct GatewayLive {
     pub stored: Option<u64>,
 }
 
-/// One thing set aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct QuarantineRow {
-    /// Names it for replay.
-    pub id: String,
-    /// From which gateway.
-    pub gateway: String,
-    /// Its site, where known.
-    pub site: Option<String>,
-    /// Stable word: `bad_mac`, `key_reuse`, `ahead`, `time_unknown` …
-    pub code: String,
-    /// Sentence for people.
-    pub reason: String,
-    /// Centre time, ms UTC.
-    pub at: i64,
-    /// Samples concerned.
-    pub samples: u64,
-}
-
 /// State of the service itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct SystemLive {
-    /// `embedded`, `influx` or `discard`.
+    /// `embedded`, `influx`, `influxdb1`, `victoriametrics` or `discard`.
     pub store: String,
     /// Whether it takes data.
     pub store_state: StoreState,
@@ -161,8 +144,11 @@ pub trait Sources: Send + Sync + Debug {
     fn gateway(&self, name: &str) -> GatewayLive;
     /// Every rule at every scope of a site.
     fn rule_states(&self, site: &str) -> Vec<RuleState>;
-    /// Newest things set aside, newest first, at most `limit`.
-    fn quarantine(&self, limit: usize) -> Vec<QuarantineRow>;
+    /// What came of the sites that `wanted` takes on the days from `from` to `to` (days since 1970-01-01 in the site's own
+    /// time), the newest day first.
+    fn completeness(&self, _from: i64, _to: i64, _wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        Vec::new()
+    }
     /// State of the service.
     fn system(&self) -> SystemLive;
 }

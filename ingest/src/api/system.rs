@@ -1,4 +1,4 @@
-//! The service itself: its state, what it set aside, the audit journal.
+//! The service itself: its state, the audit journal.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::source::{NoticeLevel, QuarantineRow, SystemLive};
+use super::source::{NoticeLevel, SystemLive};
 use super::{Api, ApiError, ErrorBody};
 use crate::account::Role;
 use crate::journal::{AuditRow, ChainCheck};
@@ -21,11 +21,7 @@ const ROWS_DEFAULT: usize = 100;
 const ROWS_MAX: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
-        .routes(routes!(system))
-        .routes(routes!(quarantine))
-        .routes(routes!(audit))
-        .routes(routes!(check_audit))
+    OpenApiRouter::new().routes(routes!(system)).routes(routes!(audit)).routes(routes!(check_audit))
 }
 
 /// State of the service.
@@ -34,12 +30,6 @@ struct SystemView {
     version: String,
     #[serde(flatten)]
     live: SystemLive,
-}
-
-/// What was set aside.
-#[derive(Debug, Serialize, ToSchema)]
-struct QuarantineView {
-    rows: Vec<QuarantineRow>,
 }
 
 /// How many, before which.
@@ -83,19 +73,6 @@ async fn system(Shared(api): Shared<Arc<Api>>, caller: Caller) -> Json<SystemVie
         live = SystemLive { notices, ..SystemLive::default() };
     }
     Json(SystemView { version, live })
-}
-
-/// What was set aside and why.
-#[utoipa::path(get, path = "/quarantine", tag = "system", params(PageQuery), responses(
-    (status = 200, body = QuarantineView), (status = 403, body = ErrorBody)))]
-async fn quarantine(
-    Shared(api): Shared<Arc<Api>>,
-    caller: Caller,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<QuarantineView>, ApiError> {
-    caller.need(&[Role::Administrator, Role::Duty, Role::Officer, Role::Auditor])?;
-    let limit = query.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
-    Ok(Json(QuarantineView { rows: api.parts.sources.quarantine(limit) }))
 }
 
 /// The audit journal; the auditor's.

@@ -26,6 +26,7 @@ impl Chain {
                 tail.last = Some(last);
             }
             self.joined.push(Joined { epoch, last: None, complete: false });
+            self.follows.remove(&epoch);
             records.push(CentreRecord::Chain { epoch, after, last });
         }
         records

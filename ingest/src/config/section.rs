@@ -4,8 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{BrokerConfig, Config, HttpConfig, LogConfig, StoreConfig};
+use super::{
+    BrokerConfig, Config, HeartbeatConfig, HttpConfig, LogConfig, StoreConfig, WatchConfig,
+};
 use crate::registry::seed::reader::{At, Table};
+use crate::secret::Secret;
+use crate::selfwatch::heartbeat;
+use crate::store::sink::SinkKind;
 
 /// Default of `[log] bytes_max`: a day of 50,000 points a second at 3 bytes is 13 GB; most sites are far below.
 const LOG_BYTES: i64 = 8 << 30;
@@ -15,6 +20,8 @@ const LOG_BYTES_MIN: i64 = 64 << 20;
 const HOLE_DAYS: i64 = 30;
 /// Default of `[ingest] shutdown_grace_ms`.
 const GRACE_MS: i64 = 10_000;
+/// Default of `[watch] every_s`.
+const HEARTBEAT_S: i64 = 60;
 /// Default of `[http] listen`.
 const LISTEN: &str = "127.0.0.1:8080";
 
@@ -41,6 +48,7 @@ pub(super) fn read(root: Table<'_>, folder: &Path) -> Option<Config> {
     };
     let store = read_store(root.table("store"), folder);
     let http = read_http(root.table("http"));
+    let watch = read_watch(root.table("watch"));
     root.finish();
     Some(Config {
         state_dir: state_dir?,
@@ -50,6 +58,7 @@ pub(super) fn read(root: Table<'_>, folder: &Path) -> Option<Config> {
         broker: broker?,
         store: store?,
         http: http?,
+        watch,
     })
 }
 
@@ -161,25 +170,59 @@ fn address(url: &str) -> Option<(String, u16, bool)> {
 fn read_store(table: Option<Table<'_>>, folder: &Path) -> Option<StoreConfig> {
     let Some(table) = table else { return Some(StoreConfig::Embedded { retention_days: None }) };
     let kind = table.text("kind");
+    let days = || {
+        let days =
+            table.whole("retention_days").map(|_| within(&table, "retention_days", 1, 1..=36_500));
+        days.and_then(|d| u32::try_from(d).ok())
+    };
+    let text = |key| table.need_text(key).map(|t: At<String>| t.value);
+    let flag = |key| table.flag(key).map(|f| f.value);
     let read = match kind.as_ref().map_or("embedded", |t| t.value.as_str()) {
-        "embedded" => {
-            let days = table
-                .whole("retention_days")
-                .map(|_| within(&table, "retention_days", 1, 1..=36_500));
-            let retention_days = days.and_then(|d| u32::try_from(d).ok());
-            Some(StoreConfig::Embedded { retention_days })
-        }
+        "embedded" => Some(StoreConfig::Embedded { retention_days: days() }),
         "influx" => {
-            let text = |key| table.need_text(key).map(|t: At<String>| t.value);
             let (url, org, bucket) = (text("url"), text("org"), text("bucket"));
             let token_file = text("token_file").map(|f| folder.join(f));
+            let create_bucket = flag("create_bucket").unwrap_or(false);
+            let rollups = flag("rollups").unwrap_or(true);
+            let retention_days = days();
             url.zip(org).zip(bucket).zip(token_file).map(|(((url, org), bucket), token_file)| {
-                StoreConfig::Influx { url, org, bucket, token_file }
+                StoreConfig::Influx {
+                    url,
+                    org,
+                    bucket,
+                    token_file,
+                    create_bucket,
+                    retention_days,
+                    rollups,
+                }
+            })
+        }
+        word @ ("influxdb1" | "victoriametrics") => {
+            let is_influx = word == "influxdb1";
+            let kind = if is_influx { SinkKind::Influx1 } else { SinkKind::Victoria };
+            let url = text("url");
+            let database = if is_influx { text("database") } else { Some(String::new()) };
+            let create_database = is_influx && flag("create_database").unwrap_or(false);
+            let user = table.text("user").map(|t| t.value);
+            let password = table.text("password_file").map(|t| folder.join(t.value));
+            if user.is_some() != password.is_some() {
+                table.problem("user and password_file belong together: give both or none");
+            }
+            let (login, retention_days) = (user.zip(password), days());
+            url.zip(database).map(|(url, database)| StoreConfig::Sink {
+                kind,
+                url,
+                database,
+                login,
+                create_database,
+                retention_days,
             })
         }
         "discard" => Some(StoreConfig::Discard),
         other => {
-            let text = format!("must be \"embedded\", \"influx\" or \"discard\", is {other:?}");
+            let text = format!(
+                "must be \"embedded\", \"influx\", \"influxdb1\", \"victoriametrics\" or \"discard\", is {other:?}"
+            );
             kind.iter().for_each(|at| table.problem_at(at, text.clone()));
             None
         }
@@ -207,4 +250,24 @@ fn read_http(table: Option<Table<'_>>) -> Option<HttpConfig> {
     }
     table.finish();
     listen.map(|listen| HttpConfig { listen, behind_tls })
+}
+
+fn read_watch(table: Option<Table<'_>>) -> WatchConfig {
+    let Some(table) = table else { return WatchConfig { synthetic: true, heartbeat: None } };
+    let synthetic = table.flag("synthetic").is_none_or(|f| f.value);
+    let every = within(&table, "every_s", HEARTBEAT_S, 10..=3_600);
+    let url = table.text("heartbeat_url");
+    if let Some(at) = url.as_ref().filter(|at| heartbeat::Target::parse(&at.value).is_none()) {
+        // The text itself is not repeated: its path is a secret.
+        table.problem_at(at, "must be http://host[:port]/path or https://host[:port]/path");
+    }
+    if url.is_some() && !synthetic {
+        table.problem("heartbeat_url needs synthetic = true: it says that alarms come, not that a process runs");
+    }
+    table.finish();
+    let heartbeat = url.map(|at| HeartbeatConfig {
+        url: Secret::new(at.value),
+        every: Duration::from_secs(every.unsigned_abs()),
+    });
+    WatchConfig { synthetic, heartbeat }
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::store::sink::SinkKind;
+
 use super::{Config, StoreConfig};
 
 fn parse(text: &str) -> Result<Config, Vec<String>> {
@@ -29,6 +31,8 @@ fn example_is_right_and_its_comments_are_the_defaults() {
         "kind",
         "listen",
         "behind_tls",
+        "synthetic",
+        "every_s",
     ];
     let on = example.lines().map(|line| {
         let key = line.strip_prefix("# ").and_then(|l| l.split_once(" = ")).map(|(key, _)| key);
@@ -80,4 +84,36 @@ fn influx_and_tls_are_read() {
     assert_eq!(config.broker.password_file.as_deref(), Some(Path::new("/run/p")));
     let StoreConfig::Influx { token_file, .. } = config.store else { panic!("influx") };
     assert_eq!(token_file, Path::new("/etc/davy/t"));
+}
+
+#[test]
+fn other_databases_are_read_with_what_each_needs() {
+    let text = |store: &str| {
+        format!("[ingest]\nstate_dir = \"d\"\n[broker]\nurl = \"mqtt://b\"\n[store]\n{store}")
+    };
+    let read = |store: &str| Config::parse(&text(store), Path::new("/etc")).map(|c| c.store);
+    let store = read("kind = \"victoriametrics\"\nurl = \"http://v:8428\"\nretention_days = 400\n");
+    let Ok(StoreConfig::Sink { kind, database, retention_days, login, .. }) = store else {
+        panic!()
+    };
+    assert_eq!(
+        (kind, database.as_str(), retention_days, login),
+        (SinkKind::Victoria, "", Some(400), None)
+    );
+    let one = "kind = \"influxdb1\"\nurl = \"http://i:8086\"\n";
+    let more = "database = \"davy\"\nuser = \"u\"\npassword_file = \"p\"\ncreate_database = true\n";
+    let Ok(StoreConfig::Sink { kind, login, create_database, .. }) = read(&format!("{one}{more}"))
+    else {
+        panic!()
+    };
+    assert_eq!((kind, login), (SinkKind::Influx1, Some(("u".to_owned(), "/etc/p".into()))));
+    assert!(create_database);
+    let says = |store: &str, words: &str| {
+        let problems = read(store).unwrap_err();
+        assert!(problems.iter().any(|p| p.to_string().contains(words)), "{problems:?}");
+    };
+    says(one, "database");
+    says(&format!("{one}database = \"d\"\nuser = \"u\"\n"), "belong together");
+    says("kind = \"victoriametrics\"\nurl = \"u\"\ncreate_bucket = true\n", "create_bucket");
+    says("kind = \"influxdb3\"\n", "victoriametrics");
 }

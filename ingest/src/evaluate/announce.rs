@@ -13,12 +13,16 @@ use crate::alarms::AlarmChange;
 use crate::api::Api;
 use crate::clock::Clock;
 use crate::live::Live;
+use crate::metrics::{Metrics, Word};
+use crate::selfwatch::Marks;
 
 /// See the module.
 pub struct Announcer {
     api: Arc<Api>,
     live: Arc<Live>,
     clock: Arc<dyn Clock>,
+    marks: Arc<Marks>,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Announcer {
@@ -28,10 +32,29 @@ impl fmt::Debug for Announcer {
 }
 
 impl Announcer {
-    /// Tells through `api` and `live`.
+    /// Tells through `api` and `live`, counts in `metrics`; what becomes of the test alarm goes to `marks`.
     #[must_use]
-    pub fn new(api: Arc<Api>, live: Arc<Live>, clock: Arc<dyn Clock>) -> Self {
-        Self { api, live, clock }
+    pub fn new(
+        api: Arc<Api>,
+        live: Arc<Live>,
+        clock: Arc<dyn Clock>,
+        marks: Arc<Marks>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { api, live, clock, marks, metrics }
+    }
+
+    fn count(&self, change: &AlarmChange) {
+        self.metrics.alarm_changes.get_or_create(&Word { code: change.kind }).inc();
+        if change.pages {
+            self.metrics.alarm_pages.inc();
+        }
+        if change.pages && change.kind == "raise" {
+            let age = self.clock.now_ms().saturating_sub(change.occurrence.raised_at);
+            #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+            let age = age.max(0) as f64 / 1e3;
+            self.metrics.alarm_seconds.observe(age);
+        }
     }
 
     fn notice(&self, code: &str, gateway: &str, text: &str) {
@@ -42,10 +65,19 @@ impl Announcer {
 impl Listener for Announcer {
     fn changed(&mut self, changes: &[AlarmChange]) {
         for change in changes {
+            self.count(change);
             tracing::info!(kind = change.kind, rule = %change.occurrence.rule, site = %change.occurrence.site,
                 scope = %change.occurrence.scope, severity = change.occurrence.severity, pages = change.pages, "alarm changed");
         }
         self.api.announce(changes);
+    }
+
+    fn test_judged(&mut self, t: i64) {
+        self.marks.judged(t);
+    }
+
+    fn test_alarmed(&mut self, t: i64) {
+        self.marks.alarmed(t, self.clock.mono_ms());
     }
 
     fn noted(&mut self, said: &Said) {

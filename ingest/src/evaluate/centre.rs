@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::convert::Converter;
 use super::engines::Engines;
 use super::known::{Known, is_on, model_of, record};
+use super::own_test::OwnTest;
 use super::snapshot::CENTRE;
 use crate::alarms::ActiveAlarm;
 use crate::log::record::{CentreRecord, Decided, GoneSpan};
 use crate::log::{DecodedBlock, Follower, Found, LogRecord, RecordBody};
+use crate::selfwatch::is_synthetic;
 
 /// Most gateways that one centre evaluates; blocks of further ones are stored, not evaluated.
 pub const GATEWAYS_MAX: usize = 16_384;
@@ -66,18 +68,34 @@ pub struct Centre<E: Engines> {
     limits: Limits,
     pub(super) own: Own,
     pub(super) gateways: BTreeMap<String, Fed<E>>,
+    own_test: Option<OwnTest>,
 }
 
 impl<E: Engines> Centre<E> {
     /// Begins before the first record.
     #[must_use]
     pub fn new(engines: E, limits: Limits) -> Self {
-        Self { own: Own::new(engines.catalogue()), engines, limits, gateways: BTreeMap::new() }
+        let own = Own::new(engines.catalogue());
+        Self { own, engines, limits, gateways: BTreeMap::new(), own_test: None }
+    }
+
+    /// Judges the centre's own samples too: only the running centre does, they are no part of any journal.
+    #[must_use]
+    pub fn watching_itself(mut self) -> Self {
+        self.own_test = Some(OwnTest::default());
+        self
     }
 
     /// Takes the next record of the log and says what follows from it.
     pub fn take(&mut self, record: &LogRecord, log: &mut Follower, out: &mut Vec<Said>) {
         let is_new = record.position > self.own.position;
+        if let Some(test) = &mut self.own_test {
+            test.take(record, log, out);
+        }
+        if is_synthetic(&record.gateway) {
+            self.own.position = self.own.position.max(record.position);
+            return;
+        }
         match &record.body {
             RecordBody::Block { block, decided } => {
                 if is_new {
@@ -88,6 +106,9 @@ impl<E: Engines> Centre<E> {
             RecordBody::Centre(body) => self.take_centre(record, body, is_new, log, out),
             // It is no longer logged: the receiver discards it and the gateway sends the block again.
             RecordBody::Damaged => {}
+            // History that order has passed long ago: stored, never evaluated, so that it can neither page nor change a
+            // verdict.
+            RecordBody::Replay(_) => {}
         }
         self.own.position = self.own.position.max(record.position);
     }
@@ -391,9 +412,9 @@ fn told(transition: Transition, now: i64) -> Said {
 }
 
 /// Reads waiting blocks again from the log.
-struct Again<'a> {
-    log: &'a mut Follower,
-    converter: &'a mut Converter,
+pub(super) struct Again<'a> {
+    pub(super) log: &'a mut Follower,
+    pub(super) converter: &'a mut Converter,
 }
 
 impl<S: super::engines::EngineStep> Reread<S> for Again<'_> {

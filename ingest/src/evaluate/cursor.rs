@@ -17,18 +17,23 @@ use super::board::{Board, GatewayBoard};
 use super::centre::{Centre, Said};
 use super::engines::Engines;
 use super::snapshot::CENTRE;
-use crate::alarms::{AlarmChange, EvaluationBatch};
+use crate::alarms::{ActiveAlarm, AlarmChange, EvaluationBatch, Trial};
 use crate::chain_of;
 use crate::clock::Clock;
 use crate::log::{Batch, FollowError, Follower, Progress};
+use crate::selfwatch::is_synthetic;
 use crate::state::{Position, Snapshot, State, StateError};
 
+mod orphans;
 mod restore;
 
 /// Time between two snapshots of a gateway's evaluator, ms.
 pub const SNAPSHOT_INTERVAL_MS: i64 = 30_000;
 /// Time between two showings of the rule states, ms.
 const SHOW_INTERVAL_MS: i64 = 1_000;
+/// Rules whose states are shown anew each time, at least one gateway's: a million of them take seconds, and a page must
+/// not wait for that. The gateways take turns.
+const SHOW_RULES_MAX: usize = 50_000;
 /// Most snapshots that one step takes, so that a page does not wait for them.
 const SNAPSHOTS_PER_STEP: usize = 16;
 /// Longest wait for a record, so that a stop is noticed.
@@ -43,6 +48,10 @@ pub trait Listener: Send {
     /// An evaluator said something that is neither a verdict nor for duty staff: a block of unknown time, a late one,
     /// a hole given up, the place of a fact.
     fn noted(&mut self, said: &Said);
+    /// The test alarm was turned at event time `t`; nothing is durable yet.
+    fn test_judged(&mut self, _t: i64) {}
+    /// That turn has come through: the alarm tables took it, and the transaction it lay in is durable.
+    fn test_alarmed(&mut self, _t: i64) {}
 }
 
 /// Why a step did not succeed; the next step goes on where this one stopped.
@@ -98,7 +107,12 @@ pub struct Cursor<E: Engines> {
     pending: BTreeMap<String, Pending>,
     taken: BTreeMap<String, Taken>,
     unapplied: Vec<EvaluationBatch>,
+    trial: Trial,
     shown_at: i64,
+    /// Alarms that are active on the desk and that no evaluator holds.
+    orphans: Vec<ActiveAlarm>,
+    /// The gateway that was shown last.
+    shown: String,
 }
 
 impl<E: Engines> fmt::Debug for Cursor<E> {
@@ -153,9 +167,20 @@ impl<E: Engines> Cursor<E> {
             pending: BTreeMap::new(),
             taken: BTreeMap::new(),
             unapplied: Vec::new(),
+            trial: Trial::default(),
             shown_at: i64::MIN,
+            orphans: Vec::new(),
+            shown: String::new(),
         };
+        let begun = cursor.clock.mono_ms();
         cursor.restore()?;
+        cursor.find_orphans()?;
+        tracing::info!(
+            gateways = cursor.centre.gateways.len(),
+            position = cursor.position,
+            ms = cursor.clock.mono_ms() - begun,
+            "the evaluators go on from their snapshots"
+        );
         Ok(cursor)
     }
 
@@ -199,6 +224,7 @@ impl<E: Engines> Cursor<E> {
         let batch = self.log.next(self.position, wait).map_err(CursorError::Log)?;
         let is_more = batch.up_to > self.position;
         self.take(batch);
+        self.keep_orphans();
         self.collect();
         self.apply()?;
         self.progress.judged(self.position);
@@ -243,6 +269,12 @@ impl<E: Engines> Cursor<E> {
         for record in &batch.records {
             self.centre.take(record, &mut self.log, &mut said);
             for said in said.drain(..) {
+                if is_synthetic(&said.gateway) {
+                    if let Some(t) = self.trial.take(said.output) {
+                        self.listener.test_judged(t);
+                    }
+                    continue;
+                }
                 let pending = self.pending.entry(said.gateway.clone()).or_default();
                 if let Some(note) = pending.take(said) {
                     self.listener.noted(&note);
@@ -273,7 +305,8 @@ impl<E: Engines> Cursor<E> {
             self.unapplied.push(said.into_batch(name, at, recorded_at, snapshot));
         }
         let is_behind = self.unapplied.iter().all(|batch| batch.evaluator != CENTRE);
-        if !self.unapplied.is_empty() && is_behind {
+        let has_any = !self.unapplied.is_empty() || self.trial.is_due();
+        if has_any && is_behind {
             let own = Pending::default().into_batch(CENTRE.to_owned(), at, recorded_at, None);
             self.unapplied.push(own);
         }
@@ -312,8 +345,8 @@ impl<E: Engines> Cursor<E> {
         if self.unapplied.is_empty() {
             return Ok(());
         }
-        let changes = self.runtime.block_on(self.state.apply_evaluations(&self.unapplied));
-        let changes = changes.map_err(CursorError::State)?;
+        let applied = self.state.apply_with_trial(&self.unapplied, &self.trial);
+        let (changes, tried) = self.runtime.block_on(applied).map_err(CursorError::State)?;
         for batch in std::mem::take(&mut self.unapplied) {
             self.applied = self.applied.max(batch.position.position);
             if let Some(snapshot) = batch.snapshot {
@@ -327,6 +360,9 @@ impl<E: Engines> Cursor<E> {
         }
         self.progress.evaluated(self.applied);
         self.hold();
+        if let Some(t) = self.trial.done(tried) {
+            self.listener.test_alarmed(t);
+        }
         if !changes.is_empty() {
             self.listener.changed(&changes);
         }
@@ -361,10 +397,26 @@ impl<E: Engines> Cursor<E> {
             return;
         }
         self.shown_at = now;
+        let before = self.board.gateways();
         let mut shown = BTreeMap::new();
         for (name, progress) in self.centre.progress() {
-            let rules = Arc::new(self.centre.states(name));
+            let rules = before.get(name).map(|board| Arc::clone(&board.rules)).unwrap_or_default();
             shown.insert(name.to_owned(), GatewayBoard { rules, progress });
+        }
+        let names: Vec<String> = shown.keys().cloned().collect();
+        let next = names.partition_point(|name| *name <= self.shown);
+        let (behind, ahead) = names.split_at(next);
+        let mut count = 0;
+        for name in ahead.iter().chain(behind) {
+            let rules = self.centre.states(name);
+            count += rules.len();
+            if let Some(board) = shown.get_mut(name) {
+                board.rules = Arc::new(rules);
+            }
+            self.shown.clone_from(name);
+            if count >= SHOW_RULES_MAX {
+                break;
+            }
         }
         self.board.show(shown);
     }

@@ -7,12 +7,12 @@ use rules::{Fact, Quality, RuleState, SeriesKey, SiteModel, Transition};
 
 /// An engine over the public types of the rules.
 pub trait EngineStep:
-    Step<Transition = Transition, Fact = Fact, Series = SeriesKey, Quality = Quality>
+    Step<Transition = Transition, Fact = Fact, Series = SeriesKey, Quality = Quality> + Send
 {
 }
 
 impl<S> EngineStep for S where
-    S: Step<Transition = Transition, Fact = Fact, Series = SeriesKey, Quality = Quality>
+    S: Step<Transition = Transition, Fact = Fact, Series = SeriesKey, Quality = Quality> + Send
 {
 }
 

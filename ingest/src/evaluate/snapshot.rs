@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::centre::{Centre, Own};
-use super::engines::Engines;
+use super::engines::{EngineStep, Engines};
 use crate::state::{Position, Snapshot};
 
 /// Name of the cursor and snapshot of the centre itself; no gateway can have it (it has a dot).
 pub const CENTRE: &str = "centre.";
 /// Version of what is stored here besides the engine.
-const STORED_VERSION: u32 = 2;
+const STORED_VERSION: u32 = 3;
 
 impl<E: Engines> Centre<E> {
     /// The version that snapshots of this centre carry.
@@ -26,7 +26,10 @@ impl<E: Engines> Centre<E> {
     /// Serializes one gateway's evaluator; none where there is no such gateway.
     pub(super) fn snapshot(&self, gateway: &str, log_id: u64) -> Option<Snapshot> {
         let fed = self.gateways.get(gateway)?;
-        Some(self.stored(log_id, fed.evaluator.position(), to_bytes(&fed.evaluator)))
+        // In front, so that they are read without the rest.
+        let mut bytes = to_bytes(&fed.evaluator.needed().collect::<Vec<u64>>());
+        bytes.extend(to_bytes(&fed.evaluator));
+        Some(self.stored(log_id, fed.evaluator.position(), bytes))
     }
 
     /// Serializes what the centre itself knows.
@@ -51,9 +54,37 @@ impl<E: Engines> Centre<E> {
         true
     }
 
-    /// Puts back one gateway's evaluator; `false` where the snapshot cannot be used.
-    pub(super) fn restore_gateway(&mut self, gateway: &str, snapshot: &Snapshot) -> bool {
-        let Some(evaluator) = self.read::<Evaluator<E::Engine>>(snapshot) else { return false };
+    /// Reads the evaluators of some gateways, on all cores: compiling their rules takes far longer than reading them. None
+    /// where a snapshot cannot be used.
+    pub(super) fn read_gateways(
+        &self,
+        snapshots: &[Snapshot],
+    ) -> Vec<Option<Evaluator<E::Engine>>> {
+        let version = self.version();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = snapshots.len().div_ceil(cores).max(1);
+        let read = |part: &[Snapshot]| {
+            part.iter().map(|snapshot| evaluator_of(version, snapshot)).collect::<Vec<_>>()
+        };
+        std::thread::scope(|scope| {
+            let parts = snapshots.chunks(share).map(|part| scope.spawn(move || read(part)));
+            let parts: Vec<_> = parts.collect();
+            let ended = parts.into_iter().zip(snapshots.chunks(share));
+            // A snapshot that makes the reader panic cannot be used either.
+            ended
+                .flat_map(|(part, of)| {
+                    part.join().unwrap_or_else(|_| of.iter().map(|_| None).collect())
+                })
+                .collect()
+        })
+    }
+
+    /// Puts back one gateway's evaluator; `false` where it does not run the rules of today.
+    pub(super) fn restore_gateway(
+        &mut self,
+        gateway: &str,
+        evaluator: Evaluator<E::Engine>,
+    ) -> bool {
         if !self.engines().runs(evaluator.settled()) {
             return false;
         }
@@ -63,8 +94,10 @@ impl<E: Engines> Centre<E> {
 
     /// Positions of the blocks that wait in a snapshot of a gateway; none where it cannot be used.
     pub(super) fn waiting_in(&self, snapshot: &Snapshot) -> Vec<u64> {
-        let evaluator = self.read::<Evaluator<E::Engine>>(snapshot);
-        evaluator.map(|evaluator| evaluator.needed().collect()).unwrap_or_default()
+        if snapshot.engine_version != self.version() {
+            return Vec::new();
+        }
+        postcard::take_from_bytes(&snapshot.bytes).map_or_else(|_| Vec::new(), |read| read.0)
     }
 
     fn read<T: DeserializeOwned>(&self, snapshot: &Snapshot) -> Option<T> {
@@ -73,6 +106,14 @@ impl<E: Engines> Centre<E> {
         }
         postcard::from_bytes(&snapshot.bytes).ok()
     }
+}
+
+fn evaluator_of<S: EngineStep>(version: u32, snapshot: &Snapshot) -> Option<Evaluator<S>> {
+    if snapshot.engine_version != version {
+        return None;
+    }
+    let (_, rest) = postcard::take_from_bytes::<Vec<u64>>(&snapshot.bytes).ok()?;
+    postcard::from_bytes(rest).ok()
 }
 
 fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {

@@ -58,14 +58,46 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
     use NoticeLevel::{AlarmsStopped, Warning};
     match code {
         "broker_down" => (AlarmsStopped, "与网关的通信中断, 收不到现场数据, 请检查消息代理"),
+        "broker_refuses" => {
+            (AlarmsStopped, "消息服务器拒绝中心的订阅，收不到现场数据，请检查其权限设置")
+        }
+        "broker_session_lost" => (
+            Warning,
+            "消息服务器丢失了中心的会话，其中暂存的消息已丢，网关会补发；请让其在重启后保留会话（persistence true）",
+        ),
+        "broker_qos" => {
+            (Warning, "消息服务器只给中心 QoS 0，断线时在途消息会丢，网关会补发；请允许 QoS 1")
+        }
+        "broker_dropped" => (
+            Warning,
+            "消息服务器在丢弃消息，网关会补发，但占用双倍流量，请按说明文件设置其队列上限：",
+        ),
         "evaluator_failing" => (AlarmsStopped, "报警判定停止, 请检查状态数据库与磁盘"),
         "evaluator_behind" => (AlarmsStopped, "报警判定停滞, 新数据超过 10 秒未判定"),
         "log_failing" => (AlarmsStopped, "中心日志无法写入, 暂不确认任何数据, 请检查磁盘"),
         "log_stalled" => (AlarmsStopped, "中心接收停滞, 请检查本机磁盘与负载"),
+        "self_watch_broker" => {
+            (AlarmsStopped, "自检报警未通过: 停在消息代理, 报警可能收不到, 请检查消息代理及其权限")
+        }
+        "self_watch_log" => {
+            (AlarmsStopped, "自检报警未通过: 停在中心日志, 报警可能收不到, 请检查本机磁盘")
+        }
+        "self_watch_evaluator" => (
+            AlarmsStopped,
+            "自检报警未通过: 停在报警判定, 报警可能收不到, 请检查本机负载与状态数据库",
+        ),
+        "self_watch_alarm" => {
+            (AlarmsStopped, "自检报警未通过: 停在报警写入, 报警可能收不到, 请检查状态数据库与磁盘")
+        }
+        "heartbeat_failed" => (Warning, "外部值守服务未收到心跳, 可能误报中心停机, 请检查网络："),
         "store_trouble" => (Warning, "历史库暂不接收数据, 报警不受影响, 数据留在中心日志中"),
         "store_refuses" => {
             (Warning, "历史库拒绝写入，数据留在中心日志中，报警不受影响，请按提示处理：")
         }
+        "store_damaged" => (
+            Warning,
+            "历史库有损坏, 其余数据照常可查, 请运行 davy-ingest store check 并按提示处理：",
+        ),
         "key_reuse" => (Warning, "同一编号收到两个不同的数据块，可能是磁盘镜像被复制或数据被伪造"),
         "chain_conflict" => (Warning, "网关数据的先后次序与其声明不符，可能更换或恢复过磁盘"),
         "unknown_gateway" => {
@@ -89,11 +121,38 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "manifest_site" => (Warning, "网关清单中的企业与注册信息不一致"),
         "hole_given_up" => (Warning, "缺失数据之后等待的数据过多, 缺失部分按丢失处理"),
         "block_unreadable" => (Warning, "中心日志中一个数据块在判定前丢失"),
-        "clock_distrusted" => (Warning, "多数网关认为中心时钟偏慢，请检查本机对时"),
+        "clock_distrusted" => {
+            (AlarmsStopped, "多数网关认为中心时钟偏慢，报警时间不可信，请立即检查本机对时")
+        }
+        "clock_differs" => {
+            (Warning, "网关自身时钟与中心相差 60 秒以上，请检查两端对时，先查本机 NTP")
+        }
+        "two_gateways" => (
+            Warning,
+            "两台网关在用同一名称同时发送数据，可能是磁盘被克隆，请停用其中一台并重新发放密钥",
+        ),
+        "broker_drops" => (
+            Warning,
+            "消息代理丢弃了已接收的消息，网关会补发，数据不丢，请按说明书调整消息代理（mosquitto 设 max_queued_messages 0）",
+        ),
+        "muted" => (
+            AlarmsStopped,
+            "该网关的数据序列已被同名的另一台（或恢复的磁盘）接续，其数据入库但不参与报警判定，请停用另一台并重启该网关",
+        ),
+        "replaced_sends" => (
+            Warning,
+            "该网关已被替换却仍在发送，其数据入库但不参与报警判定，请停用，或改正替换关系",
+        ),
+        "log_small" => (
+            Warning,
+            "中心日志容量相对接入量偏小，预留空间不足两个快照周期，请调大 [log] bytes_max",
+        ),
         "clock_ahead" => (Warning, "网关时钟快于中心 60 秒以上，超前的数据已隔离，请给网关校时"),
         "clock_behind" => (Warning, "网关时钟慢于中心 60 秒以上，其报警可能不响铃，请给网关校时"),
         "clock_doubted" => (Warning, "网关与中心的时钟不一致，无法判断谁对，请检查两端对时"),
-        "clock_runs_ahead" => (Warning, "中心时钟可能快于多数网关，报警可能不响铃，请检查本机对时"),
+        "clock_runs_ahead" => {
+            (AlarmsStopped, "中心时钟快于多数网关 15 分钟以上，报警不响铃，请立即检查本机对时")
+        }
         "quarantine_full" => (Warning, "该网关的隔离区已满，不再确认需隔离的数据，请处理隔离区"),
         "released_lost" => (Warning, "补定时间的数据块已不在中心日志中，未能入库"),
         "fact_dropped" => (Warning, "待生效的登记事项过多，最晚生效的一项未采用"),

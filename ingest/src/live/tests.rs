@@ -29,6 +29,8 @@ fn state(online: bool) -> State {
         declared_lost: 0,
         devices: Vec::new(),
         on_battery: false,
+        centre_difference_ms: None,
+        first_counter: 0,
     }
 }
 

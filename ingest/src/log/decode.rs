@@ -12,6 +12,7 @@ use wire::{Block, Manifest, ManifestKey, Readings};
 
 use super::DecodedBlock;
 use super::record::{BlockMeta, RecordError};
+use super::replayed::ReplayMeta;
 
 /// Manifests that a decoder remembers, over all gateways.
 pub const MANIFESTS_MAX: usize = 4_096;
@@ -82,10 +83,36 @@ impl Decoder {
         log: &LogReader,
     ) -> Result<DecodedBlock, DecodeBlockError> {
         let position = record.position;
-        let mut block = Block::decode(&record.bytes)
-            .map_err(|source| DecodeBlockError::Block { position, source })?;
         let meta = BlockMeta::decode(&record.meta)
             .map_err(|source| DecodeBlockError::Meta { position, source })?;
+        self.decode_as(record, meta, log)
+    }
+
+    /// Decodes a record of kind [`REPLAY`](super::record::kind::REPLAY): the rows that a person gave back, timed as they
+    /// said.
+    ///
+    /// # Errors
+    /// [`DecodeBlockError`].
+    pub fn replayed(
+        &mut self,
+        record: &spool::Record,
+        log: &LogReader,
+    ) -> Result<DecodedBlock, DecodeBlockError> {
+        let position = record.position;
+        let meta = ReplayMeta::decode(&record.meta)
+            .map_err(|source| DecodeBlockError::Meta { position, source })?;
+        Ok(meta.apply(self.decode_as(record, BlockMeta::default(), log)?))
+    }
+
+    fn decode_as(
+        &mut self,
+        record: &spool::Record,
+        meta: BlockMeta,
+        log: &LogReader,
+    ) -> Result<DecodedBlock, DecodeBlockError> {
+        let position = record.position;
+        let mut block = Block::decode(&record.bytes)
+            .map_err(|source| DecodeBlockError::Block { position, source })?;
         let readings = match &mut block.body {
             Body::Readings(readings) => std::mem::take(readings),
             Body::Gap(_) => Readings::default(),

@@ -167,7 +167,7 @@ impl Follower {
                 break;
             }
             let record = self.decode(entry)?;
-            samples += record.samples();
+            samples += record.sample_count();
             records.push(record);
         }
         Ok(Batch { records, up_to })
@@ -209,7 +209,7 @@ impl Follower {
                 Found::Block { block: Arc::clone(block), decided: decided.clone() }
             }
             RecordBody::Damaged => Found::Damaged,
-            RecordBody::Centre(_) => Found::Gone,
+            RecordBody::Centre(_) | RecordBody::Replay(_) => Found::Gone,
         })
     }
 
@@ -223,6 +223,7 @@ impl Follower {
         };
         let body = match record.kind {
             kind::BLOCK => self.block(&record)?,
+            kind::REPLAY => self.replayed(&record)?,
             _ => RecordBody::Centre(CentreRecord::decode(&record).map_err(FollowError::Record)?),
         };
         let Record { position, received_at, gateway, .. } = record;
@@ -235,16 +236,27 @@ impl Follower {
                 let meta = BlockMeta::decode(&record.meta).map_err(FollowError::Record)?;
                 Ok(RecordBody::Block { block: Arc::new(block), decided: meta.decided })
             }
-            Err(error) if error.is_transient() => Err(FollowError::Block(error)),
-            // It decoded when it was logged and its checksum fits: only a fault of a program gets here, and
-            // standing still for ever would lose all that follows.
-            Err(error) => {
-                tracing::error!(position = record.position, error = %crate::chain_of(&error),
-                    "a logged block does not decode, passing it over");
-                Ok(RecordBody::Damaged)
-            }
+            Err(error) => passed_over(record.position, error),
         }
     }
+
+    fn replayed(&mut self, record: &Record) -> Result<RecordBody, FollowError> {
+        match self.decoder.replayed(record, &self.reader) {
+            Ok(block) => Ok(RecordBody::Replay(Arc::new(block))),
+            Err(error) => passed_over(record.position, error),
+        }
+    }
+}
+
+/// What is handed on for a block record that does not decode.
+fn passed_over(position: u64, error: DecodeBlockError) -> Result<RecordBody, FollowError> {
+    if error.is_transient() {
+        return Err(FollowError::Block(error));
+    }
+    // It decoded when it was logged and its checksum fits: only a fault of a program gets here, and standing still for
+    // ever would lose all that follows.
+    tracing::error!(position, error = %crate::chain_of(&error), "a logged block does not decode, passing it over");
+    Ok(RecordBody::Damaged)
 }
 
 fn damaged(position: u64) -> LogRecord {

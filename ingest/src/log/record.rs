@@ -13,6 +13,7 @@
 //!    6  start       ""       log_id, 0       empty                empty; its time is received_at
 //!    7  presence    its      its epoch, 0    empty                PresenceBody, postcard
 //!    8  step        ""       0, 0            empty                StepBody, postcard; the time after it is received_at
+//!    9  replay      its      its key         ReplayMeta, postcard the block as it came, given back from quarantine
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub mod kind {
     pub const PRESENCE: u8 = 7;
     /// The centre's clock was set while it ran.
     pub const STEP: u8 = 8;
+    /// A block, or rows of one, given back from quarantine: history for the store, never evaluated.
+    pub const REPLAY: u8 = 9;
 }
 
 /// What was decided about a block at receive, once and for ever.
@@ -264,11 +267,11 @@ impl CentreRecord {
     }
 }
 
-fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("our own record types always serialize")
 }
 
-fn from_bytes<'a, T: Deserialize<'a>>(
+pub(super) fn from_bytes<'a, T: Deserialize<'a>>(
     what: &'static str,
     bytes: &'a [u8],
 ) -> Result<T, RecordError> {

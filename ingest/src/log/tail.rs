@@ -51,7 +51,7 @@ impl Tail {
                 inner.records.clear();
                 inner.samples = 0;
             }
-            let samples = record.samples();
+            let samples = record.sample_count();
             inner.head = record.position;
             inner.samples += samples;
             inner.records.push_back((record, samples));

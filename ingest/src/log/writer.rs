@@ -15,7 +15,8 @@ use super::{Batch, DecodedBlock, FollowError, Follower, Progress, RecordBody};
 use crate::chain_of;
 use crate::clock::Clock;
 use crate::live::Live;
-use crate::store::{Class, Store, StoreBatch, StoreError};
+use crate::selfwatch::is_synthetic;
+use crate::store::{Class, Position, Store, StoreBatch, StoreError};
 
 /// Longest wait for a record, so that a stop is noticed.
 const WAIT: Duration = Duration::from_millis(500);
@@ -35,6 +36,8 @@ pub struct WriterStats {
     pub failures: AtomicU64,
     /// 0 while all is well, 1 while retrying, 2 while a person has to mend something.
     pub trouble: AtomicU64,
+    /// Samples that the database's own retention dropped.
+    pub dropped: AtomicU64,
 }
 
 /// Where the store writer says how it stands.
@@ -57,6 +60,9 @@ pub struct Writer {
     store: Box<dyn Store>,
     told: Told,
     at: u64,
+    /// What the store did not take: it gets the same again, for it may have taken a part, and a store that is away for
+    /// long must not make its batches grow.
+    held: Option<Batch>,
 }
 
 impl Writer {
@@ -88,7 +94,7 @@ impl Writer {
         };
         warn_of_gap(&follower, at);
         told.progress.stored(at);
-        Ok(Self { follower, store, told, at })
+        Ok(Self { follower, store, told, at, held: None })
     }
 
     /// Runs until `stop`; returns the store.
@@ -97,32 +103,27 @@ impl Writer {
     /// When the log is damaged: opening it again salvages what can be read.
     pub fn run(mut self, stop: &CancellationToken) -> Result<Box<dyn Store>, FollowError> {
         let mut pause = Pause::default();
-        // What the store did not take: the same again, for it may have taken a part, and a store that is away for long
-        // must not make its batches grow.
-        let mut held: Option<Batch> = None;
         while !stop.is_cancelled() {
-            let batch = match held.take().map_or_else(|| self.follower.next(self.at, WAIT), Ok) {
-                Ok(batch) if batch.up_to == self.at => continue,
-                Ok(batch) => batch,
-                Err(error) if error.is_damage() => return Err(error),
-                Err(error) => {
-                    tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
-                    pause.wait(stop);
-                    continue;
-                }
-            };
-            match self.write(&batch) {
-                Ok(()) => {
+            match self.step(WAIT) {
+                Ok(false) => {}
+                Ok(true) => {
                     if pause.reset() {
                         self.told.stats.trouble.store(0, Ordering::Relaxed);
                         self.refuses(None);
                         tracing::info!("the store takes data again");
                     }
                 }
-                Err(WriteError::Log(error)) if error.is_damage() => return Err(error),
+                Err(WriteError::Log(error) | WriteError::Follow(error)) if error.is_damage() => {
+                    return Err(error);
+                }
+                Err(WriteError::Store(StoreError::Lost { position, .. })) => self.go_back(position),
+                Err(WriteError::Follow(error)) => {
+                    tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
+                    pause.wait(stop);
+                }
                 Err(error) => {
                     self.trouble(&error, &pause);
-                    held = Some(batch);
+                    pause.asked(error.pause());
                     pause.wait(stop);
                 }
             }
@@ -130,11 +131,37 @@ impl Writer {
         Ok(self.store)
     }
 
+    /// Carries the next records into the store, waiting up to `wait` for the first; `true` where there were any.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the next step hands over the same records.
+    pub fn step(&mut self, wait: Duration) -> Result<bool, WriteError> {
+        let batch = match self.held.take() {
+            Some(batch) => batch,
+            None => self.follower.next(self.at, wait).map_err(WriteError::Follow)?,
+        };
+        if batch.up_to <= self.at {
+            return Ok(false);
+        }
+        let written = self.write(&batch);
+        if written.is_err() {
+            self.held = Some(batch);
+        }
+        written.map(|()| true)
+    }
+
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
         let mut blocks = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
-            if let RecordBody::Block { block, decided } = &record.body {
-                self.passed(block, decided, &mut blocks)?;
+            // What the centre makes to watch itself is nobody's history.
+            if is_synthetic(&record.gateway) {
+                continue;
+            }
+            match &record.body {
+                RecordBody::Block { block, decided } => self.passed(block, decided, &mut blocks)?,
+                // A person has said what its times are.
+                RecordBody::Replay(block) => blocks.push(Arc::clone(block)),
+                RecordBody::Centre(_) | RecordBody::Damaged => {}
             }
         }
         blocks.retain(|b| !b.readings.tables.is_empty());
@@ -144,9 +171,25 @@ impl Writer {
         self.store.write(&StoreBatch { up_to, blocks }).map_err(WriteError::Store)?;
         self.told.stats.blocks.fetch_add(count, Ordering::Relaxed);
         self.told.stats.samples.fetch_add(samples as u64, Ordering::Relaxed);
+        self.told.stats.dropped.store(self.store.dropped(), Ordering::Relaxed);
         self.at = batch.up_to;
-        self.told.progress.stored(self.at);
+        // What the store has surely: the log may evict only that.
+        let surely = self.store.position().map_err(WriteError::Store)?;
+        let surely = surely.map_or(0, |position| self.follower.shared().lineage.resolve(position));
+        self.told.progress.stored(surely.min(self.at));
         Ok(())
+    }
+
+    /// The database was restarted and may have lost what it took last: that is read from the log again.
+    fn go_back(&mut self, position: Option<Position>) {
+        let at = position.map_or(0, |position| self.follower.shared().lineage.resolve(position));
+        tracing::warn!(
+            was = self.at,
+            at,
+            "the database was restarted, what it took last is sent again"
+        );
+        self.at = at.min(self.at);
+        self.held = None;
     }
 
     /// Adds what a block record lets through: first the held blocks that it releases, then itself unless it is held.
@@ -212,17 +255,32 @@ fn warn_of_gap(follower: &Follower, at: u64) {
 
 /// Why a batch is not in the store yet.
 #[derive(Debug, thiserror::Error)]
-enum WriteError {
+pub enum WriteError {
+    /// The next records.
+    #[error("the store writer cannot read the log")]
+    Follow(#[source] FollowError),
+    /// Blocks that the next records release.
     #[error("released blocks cannot be read")]
     Log(#[source] FollowError),
+    /// The store's answer.
     #[error("the store did not take the batch")]
     Store(#[source] StoreError),
 }
 
 impl WriteError {
+    /// The pause that the database asked for.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::Store(StoreError::Unavailable { pause_ms, .. }) => {
+                Duration::from_millis(*pause_ms)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
     fn class(&self) -> Class {
         match self {
-            Self::Log(_) => Class::Retry,
+            Self::Follow(_) | Self::Log(_) => Class::Retry,
             Self::Store(error) => error.class(),
         }
     }
@@ -230,22 +288,40 @@ impl WriteError {
 
 /// Pauses that double from failure to failure.
 #[derive(Debug, Default)]
-struct Pause(Option<Duration>);
+struct Pause {
+    last: Option<Duration>,
+    /// What the database asked for, once.
+    asked: Duration,
+}
 
 impl Pause {
     fn is_first(&self) -> bool {
-        self.0.is_none()
+        self.last.is_none()
     }
 
     /// The failures are over; whether there were any.
     fn reset(&mut self) -> bool {
-        self.0.take().is_some()
+        self.last.take().is_some()
+    }
+
+    /// The next pause is at least this long.
+    fn asked(&mut self, pause: Duration) {
+        self.asked = pause;
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.last.map_or(PAUSE_MIN, |p| (p * 2).min(PAUSE_MAX));
+        self.last = Some(pause);
+        pause.max(std::mem::take(&mut self.asked))
     }
 
     /// Waits, or until the stop.
     fn wait(&mut self, stop: &CancellationToken) {
-        let pause = self.0.map_or(PAUSE_MIN, |p| (p * 2).min(PAUSE_MAX));
-        self.0 = Some(pause);
-        crate::shutdown::wait(stop, pause);
+        crate::shutdown::wait(stop, self.next());
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod unsure;

@@ -12,6 +12,7 @@ use super::port::LogPort;
 use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{DecodedBlock, LogRecord, RecordBody};
+use crate::selfwatch::is_synthetic;
 
 /// Who sent it, in which boot, and when it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -164,7 +165,7 @@ impl Receiver {
             .is_some_and(|c| c.next(port, name) == Some(key) || c.may_be_next(port, name, key));
         let unset = block.clock.state == wire::block::ClockState::Unset;
         match &block.body {
-            Body::Gap(_) => Turn::Next,
+            Body::Gap(_) => Turn::Gap,
             _ if is_next => Turn::Next,
             _ if !unset && arrival.at - block.clock.closed_at <= LIVE_MS => Turn::Live,
             Body::Readings(_) => Turn::Old,
@@ -209,9 +210,13 @@ impl Receiver {
         if !meta.masked_rows.is_empty() && self.is_quarantine_full(arrival) {
             return Ok(Outcome::Refused("quarantine_full"));
         }
-        self.watch_clock(port, arrival, &block, meta.is_ahead);
+        // The centre's own gateway is no witness of the centre's clock.
+        if !is_synthetic(name) {
+            self.watch_clock(port, arrival, &block, meta.is_ahead);
+        }
+        self.watch_end(arrival, &block);
         let mut decided = self.release(arrival.gateway, &block.clock);
-        decided.is_superseded = self.is_superseded(arrival.known);
+        decided.is_superseded = self.is_superseded(arrival, &block);
         let is_held =
             block.clock.state == wire::block::ClockState::Unset && decided.offset.is_none();
         if is_held && self.touch(arrival.gateway).held.len() >= HELD_MAX {
@@ -246,10 +251,26 @@ impl Receiver {
         Ok(Outcome::Logged)
     }
 
-    /// Whether the gateway was replaced by one that has been heard.
-    fn is_superseded(&self, known: &Known) -> bool {
-        let new = known.replaced_by.as_ref().and_then(|new| self.gateways.get(new));
-        new.is_some_and(|g| g.kept.chain.tail().is_some())
+    /// Whether the gateway was replaced by one that has been heard: the registry says so, or the manifest of a gateway of
+    /// the same site. One that goes on sending is told: no rule judges what it reports.
+    fn is_superseded(&mut self, arrival: &Arrival<'_>, block: &Block) -> bool {
+        let named = self.replaced.get(arrival.gateway);
+        let named = named.filter(|(_, site)| *site == arrival.known.site).map(|(new, _)| new);
+        let Some(new) = arrival.known.replaced_by.as_ref().or(named).cloned() else { return false };
+        if self.gateways.get(&new).is_none_or(|g| g.kept.chain.tail().is_none()) {
+            return false;
+        }
+        let is_live = arrival.at - block.clock.closed_at <= LIVE_MS;
+        if is_live && self.is_first_told(arrival) {
+            self.effects.notices.push(Notice {
+                code: "replaced_sends",
+                gateway: Some(arrival.gateway.clone()),
+                text: format!(
+                    "it was replaced by {new} and still sends: its readings are stored and no rule judges them; switch it off, or take `replaces` out of {new}'s configuration and the registry"
+                ),
+            });
+        }
+        true
     }
 
     /// Counts declared loss: only what is not held, which is what the covered set adds.

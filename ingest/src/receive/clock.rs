@@ -109,6 +109,33 @@ impl Receiver {
         is_full
     }
 
+    /// Whether a gateway that was replaced is to be told (again).
+    pub(super) fn is_first_told(&mut self, arrival: &Arrival<'_>) -> bool {
+        is_due(&mut self.touch(arrival.gateway).told.replaced, arrival.at)
+    }
+
+    /// Tells of a gateway that goes on in an epoch which another one has followed: what it reports now is stored, and no
+    /// rule judges it until it starts again.
+    pub(super) fn watch_end(&mut self, arrival: &Arrival<'_>, block: &Block) {
+        let age = arrival.sent_mono_ms.saturating_sub(block.clock.mono_ms);
+        let state = self.touch(arrival.gateway);
+        let joined = state.kept.chain.find(block.epoch.0);
+        let is_beyond = joined.is_some_and(|j| j.last.is_some_and(|last| block.seq > last));
+        if !is_beyond || block.clock.boot != arrival.boot || age > SENT_LIVE_MS {
+            return;
+        }
+        let known = state.muted.filter(|(_, at)| (0..=STEADY_MS).contains(&(arrival.at - at)));
+        let since = known.map_or(arrival.at, |(since, _)| since);
+        state.muted = Some((since, arrival.at));
+        if arrival.at - since >= STEADY_MS && is_due(&mut state.told.muted, arrival.at) {
+            self.effects.notices.push(Notice {
+                code: "muted",
+                gateway: Some(arrival.gateway.clone()),
+                text: "it goes on in an epoch that another one has followed (a copied or restored disk under the same name): its readings are stored and NO RULE JUDGES THEM; stop the other one and restart this gateway".to_owned(),
+            });
+        }
+    }
+
     fn tell_ahead(&mut self, arrival: &Arrival<'_>) {
         if is_due(&mut self.touch(arrival.gateway).told.ahead, arrival.at) {
             self.effects.notices.push(Notice {

@@ -6,9 +6,14 @@
 use wire::GatewayName;
 
 use super::Notice;
+use crate::selfwatch::is_synthetic;
 
 /// The notice of a drop; `None` where the drop has said it already.
 pub(super) fn notice(code: &'static str, gateway: &GatewayName) -> Option<Notice> {
+    // A centre's own samples from before its start, or another centre's on the same broker.
+    if is_synthetic(gateway.as_str()) {
+        return None;
+    }
     let (about, text) = match code {
         "unknown_gateway" => (
             None,

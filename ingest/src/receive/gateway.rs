@@ -93,6 +93,8 @@ pub struct GatewayState {
     pub clock: Option<(bool, i64)>,
     /// Since when its newest blocks are closed long before they arrive, although they were sent at once.
     pub behind: Option<Behind>,
+    /// Since when, and until when, its live blocks lie behind the end of their epoch, ms UTC.
+    pub muted: Option<(i64, i64)>,
     /// When people were last told of its clock and of its full quarantine, ms UTC.
     pub told: Told,
     /// What is due to be acked.
@@ -121,6 +123,10 @@ pub struct Told {
     pub behind: Option<i64>,
     /// Of a full quarantine.
     pub full: Option<i64>,
+    /// Of blocks that come although another gateway has replaced it.
+    pub replaced: Option<i64>,
+    /// Of live blocks behind the end of their epoch.
+    pub muted: Option<i64>,
 }
 
 /// When and what to ack.

@@ -1,4 +1,4 @@
-//! The broker: one subscriber with manual acks, one publisher of acks. The only file that names rumqttc.
+//! The broker: one subscriber with manual acks, one publisher of acks. Only this file and its [`probe`] name rumqttc.
 //!
 //! rumqttc's own session is not trusted: one client and event loop per connection, thrown away on any error. A message is
 //! acked to the broker after the log has it, in the order of receipt, and only on the connection that brought it.
@@ -21,7 +21,12 @@ use wire::topic::{Topic, filter_state, filter_up};
 use super::worker::{Acker, Delivery, Outgoing, Ticket, ToWorker};
 use crate::chain_of;
 use crate::config::BrokerConfig;
-use crate::metrics::Metrics;
+use crate::selfwatch::{Marks, is_synthetic};
+
+pub mod probe;
+pub mod profile;
+
+use profile::{DROPPED_TOPIC, Granted, Profile};
 
 /// Unacked messages that the broker may have out; the channel to the receiver holds as many.
 pub const UNACKED_MAX: usize = 4_096;
@@ -114,9 +119,11 @@ pub async fn subscribe(
     broker: BrokerConfig,
     inbox: SyncSender<ToWorker>,
     sessions: Arc<Sessions>,
-    metrics: Arc<Metrics>,
+    profile: Arc<Profile>,
+    marks: Arc<Marks>,
     stop: CancellationToken,
 ) {
+    let metrics = profile.metrics();
     let mut pause = Backoff::new(1);
     while !stop.is_cancelled() {
         match options(&broker, "", false) {
@@ -124,7 +131,8 @@ pub async fn subscribe(
                 options.set_manual_acks(true);
                 let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
                 let session = sessions.begin(client.clone());
-                let connection = Connection { client, session, inbox: &inbox, metrics: &metrics };
+                let connection =
+                    Connection { client, session, inbox: &inbox, profile: &profile, marks: &marks };
                 let run = connection.run(events, &mut pause);
                 let ended = tokio::select! {
                     ended = run => ended,
@@ -146,9 +154,7 @@ pub async fn subscribe(
 enum Ended {
     #[error("{0}")]
     Lost(Box<ConnectionError>),
-    #[error(
-        "the broker refuses the subscription or gives it less than QoS 1; mend its access list"
-    )]
+    #[error("the broker refuses the subscription; mend its access list")]
     Refused,
     #[error("the receiver is behind by {UNACKED_MAX} messages")]
     Behind,
@@ -158,7 +164,8 @@ struct Connection<'a> {
     client: AsyncClient,
     session: u64,
     inbox: &'a SyncSender<ToWorker>,
-    metrics: &'a Metrics,
+    profile: &'a Profile,
+    marks: &'a Marks,
 }
 
 impl Connection<'_> {
@@ -171,13 +178,17 @@ impl Connection<'_> {
             };
             let went_on = match event {
                 Packet::ConnAck(ack) => self.connected(ack.session_present),
-                Packet::SubAck(ack) => match ack.return_codes[..] {
-                    [SubscribeReasonCode::Success(QoS::AtLeastOnce)] => {
+                Packet::SubAck(ack) => {
+                    let granted = granted(&ack.return_codes);
+                    self.profile.granted(granted);
+                    if granted == Granted::Refused {
+                        Err(Ended::Refused)
+                    } else {
+                        // Less than QoS 1 is told, and taken: nothing at all would be worse.
                         pause.reset();
                         Ok(())
                     }
-                    _ => Err(Ended::Refused),
-                },
+                }
                 Packet::Publish(publish) => self.deliver(publish),
                 _ => Ok(()),
             };
@@ -189,7 +200,8 @@ impl Connection<'_> {
 
     fn connected(&self, session_present: bool) -> Result<(), Ended> {
         tracing::info!(session_present, "connected to the broker");
-        self.metrics.broker_connected.set(1);
+        self.profile.connected(session_present);
+        self.profile.metrics().broker_connected.set(1);
         for filter in [filter_up(), filter_state()] {
             // The queue of a new client has room.
             self.client.try_subscribe(filter, QoS::AtLeastOnce).map_err(|_| Ended::Refused)?;
@@ -200,10 +212,15 @@ impl Connection<'_> {
     fn deliver(&self, publish: Publish) -> Result<(), Ended> {
         let ticket = Ticket { session: self.session, packet: publish.pkid };
         let Ok(topic) = publish.topic.parse::<Topic>() else {
-            self.metrics.dropped("topic");
+            self.profile.metrics().dropped("topic");
             return self.send(ToWorker::Void(ticket));
         };
-        self.metrics.received_bytes.inc_by(publish.payload.len() as u64);
+        match is_synthetic(topic.gateway.as_str()) {
+            true => self.marks.returned(),
+            false => {
+                drop(self.profile.metrics().received_bytes.inc_by(publish.payload.len() as u64))
+            }
+        }
         // What is longer than any frame goes on without its bytes: it is no frame either way, and the inbox stays small.
         let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;
         let payload = if is_frame { publish.payload } else { Bytes::new() };
@@ -219,10 +236,23 @@ impl Connection<'_> {
     }
 }
 
-/// Publishes acks and commands until `stop`. What cannot go out is dropped: acks are repeated.
+/// The least that an answer to a subscription grants.
+fn granted(codes: &[SubscribeReasonCode]) -> Granted {
+    let of = |code: &SubscribeReasonCode| match code {
+        SubscribeReasonCode::Success(QoS::AtLeastOnce | QoS::ExactlyOnce) => Granted::Whole,
+        SubscribeReasonCode::Success(QoS::AtMostOnce) => Granted::Less,
+        SubscribeReasonCode::Failure => Granted::Refused,
+    };
+    let all = codes.iter().map(of);
+    all.reduce(|a, b| if a == Granted::Whole { b } else { a }).unwrap_or(Granted::Refused)
+}
+
+/// Publishes acks and commands until `stop`. What cannot go out is dropped: acks are repeated. Listens beside to what the
+/// broker counts of itself.
 pub async fn publish(
     broker: BrokerConfig,
     mut outbox: mpsc::Receiver<Outgoing>,
+    profile: Arc<Profile>,
     stop: CancellationToken,
 ) {
     let mut pause = Backoff::new(2);
@@ -237,7 +267,16 @@ pub async fn publish(
                         match events.poll().await {
                             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                                 pause.reset();
+                                // Brokers that have no such count refuse it or say nothing.
+                                if client.try_subscribe(DROPPED_TOPIC, QoS::AtMostOnce).is_err() {
+                                    tracing::debug!("no room to ask for the broker's counts");
+                                }
                                 up.notify_one();
+                            }
+                            Ok(Event::Incoming(Packet::Publish(publish)))
+                                if publish.topic == DROPPED_TOPIC =>
+                            {
+                                profile.dropped(&publish.payload);
                             }
                             Ok(_) => {}
                             Err(error) => return error.to_string(),
@@ -249,11 +288,10 @@ pub async fn publish(
                     while let Some(message) = outbox.recv().await {
                         let topic = message.topic.to_string();
                         let frame = Bytes::from(message.frame);
-                        if client
-                            .publish_bytes(topic, QoS::AtLeastOnce, false, frame)
-                            .await
-                            .is_err()
-                        {
+                        // Acks are repeated: one that is lost heals.
+                        let less = profile.takes_less();
+                        let qos = if less { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+                        if client.publish_bytes(topic, qos, false, frame).await.is_err() {
                             break;
                         }
                     }

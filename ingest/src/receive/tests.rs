@@ -1,6 +1,8 @@
 //! The receive rules, one at a time, on a log in memory. `life.rs` plays whole lives of gateways against them.
 
+mod bounds;
 mod life;
+mod watch;
 
 use wire::block::{Body, Clock, ClockState, GapRange, GapRecord, HeldEpoch, Link, Range};
 use wire::columns::Builder;
@@ -16,7 +18,7 @@ use crate::ack::{self, Said};
 use crate::log::record::{BlockMeta, CentreRecord, GoneSpan, kind};
 
 pub(super) const NOW: i64 = 1_790_000_000_000;
-const ROOMY: Room = Room { used: 0, bound: 1 << 40, gateway_quota: 1 << 40 };
+const ROOMY: Room = Room { used: 0, bound: 1 << 40, gateway_quota: 1 << 40, two_intervals: 0 };
 
 fn name(text: &str) -> GatewayName {
     GatewayName::new(text).unwrap()
@@ -498,12 +500,12 @@ fn declared_loss_covers_only_what_is_not_held_and_a_late_block_is_taken() {
 fn crowded_log_takes_live_blocks_and_the_next_in_order() {
     let mut centre = Centre::new();
     let old = |seq| Block { clock: clock(NOW - 60_000), ..block(1, seq) };
-    centre.room = Room { used: 85, bound: 100, gateway_quota: 1 << 30 };
+    centre.room = Room { used: 85, bound: 100, gateway_quota: 1 << 30, two_intervals: 0 };
     assert_eq!(centre.block(&old(1), NOW), Outcome::Logged, "next in order");
     assert_eq!(centre.block(&old(3), NOW), Outcome::Refused("log_full"));
     assert_eq!(centre.block(&block(1, 4), NOW), Outcome::Logged, "live");
     assert_eq!(centre.want("g1"), Some((1, 2)));
-    centre.room.used = 95;
+    centre.room.used = 90;
     assert_eq!(centre.block(&block(1, 5), NOW), Outcome::Refused("log_full"));
     assert_eq!(centre.block(&old(2), NOW), Outcome::Logged);
     assert_eq!(centre.block(&old(3), NOW), Outcome::Logged);
@@ -512,9 +514,20 @@ fn crowded_log_takes_live_blocks_and_the_next_in_order() {
         centre.block(&after(Block { clock: clock(NOW - 60_000), ..block(2, 1) }, 1, 4), NOW),
         Outcome::Logged
     );
-    centre.room = Room { used: 0, bound: 1 << 30, gateway_quota: 10 };
+    // Nothing but gap records in the last part: what the centre itself logs must still fit.
+    centre.room.used = 96;
+    let second = after(Block { clock: clock(NOW - 60_000), ..block(2, 2) }, 1, 4);
+    assert_eq!(centre.block(&second, NOW), Outcome::Refused("log_full"));
+    let range = GapRange { epoch: Epoch(2), from: 2, to: 2, t0: 0, t1: 0, samples: 1, link: None };
+    let gap = Body::Gap(GapRecord { ranges: vec![range], reason: "evicted".into() });
     assert_eq!(
-        centre.block(&Block { clock: clock(NOW - 60_000), ..after(block(2, 3), 1, 4) }, NOW),
+        centre.block(&Block { body: gap, ..after(block(2, 5), 1, 4) }, NOW),
+        Outcome::Logged
+    );
+    assert_eq!(centre.want("g1"), Some((2, 3)), "it closed the hole");
+    centre.room = Room { used: 0, bound: 1 << 30, gateway_quota: 10, two_intervals: 0 };
+    assert_eq!(
+        centre.block(&Block { clock: clock(NOW - 60_000), ..after(block(2, 9), 1, 4) }, NOW),
         Outcome::Refused("log_full"),
         "its share is used up"
     );
@@ -618,6 +631,8 @@ fn state_is_logged_when_it_changes_and_a_late_will_is_ignored() {
         declared_lost: 0,
         devices: Vec::new(),
         on_battery: false,
+        centre_difference_ms: None,
+        first_counter: 0,
     };
     let send = |centre: &mut Centre, state: &State| {
         let frame = frame::seal(&key("g1"), Kind::State, &state.encode());

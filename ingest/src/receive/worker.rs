@@ -20,19 +20,26 @@ use tokio_util::sync::CancellationToken;
 use wire::frame::{self, Kind};
 use wire::topic::{Topic, TopicKind};
 
+use super::admit::Intake;
 use super::directory::KeyRing;
 use super::{Directory, Effects, Inbound, Outcome, Receiver, Room};
 use crate::ack;
 use crate::chain_of;
 use crate::clock::Clock;
+use crate::completeness::Completeness;
 use crate::live::Live;
 use crate::log::record::CentreRecord;
-use crate::log::{Progress, Shared};
+use crate::log::{DecodedBlock, Follower, Progress, Shared};
 use crate::metrics::{Metrics, Word, gauge};
 use crate::quarantine::Quarantine;
-use crate::registry::Registrar;
+use crate::registry::{Registrar, Registry};
+use crate::selfwatch::{Watched, is_synthetic};
 
+mod counting;
 mod house;
+mod replay;
+
+use counting::Counting;
 
 #[cfg(test)]
 mod tests;
@@ -137,13 +144,20 @@ pub struct Worker {
     works: Works,
     receiver: Receiver,
     ring: KeyRing,
+    watched: Option<Arc<Watched>>,
+    counting: Option<Counting>,
     ticked_at: i64,
     housed_at: i64,
     /// Wall time minus monotonic time at the last look, ms.
     offset: i64,
     crowded: bool,
+    /// Two busy snapshot intervals would not fit into the log's reserve.
+    too_small: bool,
+    intake: Intake,
     /// Damaged records taken out of the log.
     discarded: usize,
+    /// The quarantine says of replays what the log says.
+    reconciled: bool,
 }
 
 /// Why the receiver ends before it is told to.
@@ -193,18 +207,38 @@ impl Worker {
     /// A worker over what the log kept.
     #[must_use]
     pub fn new(works: Works, receiver: Receiver) -> Self {
-        let ring = KeyRing::of(&works.registrar.current());
+        let ring = ring_of(&works.registrar.current(), None);
         let offset = offset(&*works.clock);
         Self {
             works,
             receiver,
             ring,
+            watched: None,
+            counting: None,
             ticked_at: 0,
             housed_at: 0,
             offset,
             crowded: false,
+            too_small: false,
+            intake: Intake::default(),
             discarded: 0,
+            reconciled: false,
         }
+    }
+
+    /// Takes the centre's own gateway too, and notes how far its samples come.
+    #[must_use]
+    pub fn watched(mut self, watched: Option<Arc<Watched>>) -> Self {
+        self.ring = ring_of(&self.works.registrar.current(), watched.as_deref());
+        self.watched = watched;
+        self
+    }
+
+    /// Counts what comes of each site; `follower` reads blocks of late clocks again.
+    #[must_use]
+    pub fn counting(mut self, completeness: Arc<Completeness>, follower: Follower) -> Self {
+        self.counting = Some(Counting { completeness, follower });
+        self
     }
 
     /// Runs until `stop` or until nobody can send any more. What is in the inbox then is committed first.
@@ -223,21 +257,57 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) if !stopping => Group::default(),
                 Err(_) => return Ok(()),
             };
-            self.follow_registry();
-            self.commit(group)?;
-            self.keep_house()?;
-            if self.discarded > 0 {
-                // A gateway lets go of what this start has acked; only another start's id makes it send that again.
-                return Err(WorkerError::Discarded { records: self.discarded });
-            }
-            self.send_acks();
+            self.round(group)?;
         }
+    }
+
+    /// One round without waiting, for a simulator: what [`Worker::run`] does with what is in the inbox.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn take(&mut self, items: impl IntoIterator<Item = ToWorker>) -> Result<(), WorkerError> {
+        let mut group = Group::default();
+        items.into_iter().for_each(|item| group.add(item));
+        self.round(group)
+    }
+
+    /// The receive rules with what they remember, for whoever checks them.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// The durable log, for whoever checks it.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.works.log
+    }
+
+    /// Keeps so many bytes free on the log's disk from now on: beyond what is free it is a full disk.
+    pub fn keep_free(&mut self, bytes: u64) {
+        self.works.log.keep_free(bytes);
+    }
+
+    fn round(&mut self, group: Group) -> Result<(), WorkerError> {
+        self.follow_registry();
+        self.commit(group)?;
+        self.replay()?;
+        self.keep_house()?;
+        if self.discarded > 0 {
+            // A gateway lets go of what this start has acked; only another start's id makes it send that again.
+            return Err(WorkerError::Discarded { records: self.discarded });
+        }
+        self.send_acks();
+        Ok(())
     }
 
     fn follow_registry(&mut self) {
         let registry = self.works.registrar.current();
+        if let Some(counting) = &self.counting {
+            counting.completeness.follow(&registry, self.works.clock.now_ms());
+        }
         if registry.revision != self.ring.revision {
-            self.ring = KeyRing::of(&registry);
+            self.ring = ring_of(&registry, self.watched.as_deref());
             // It may be known now; if it is not, its next message says so again.
             let now = self.works.clock.now_ms();
             self.works.live.standing("unknown_gateway", false, now, String::new);
@@ -264,6 +334,9 @@ impl Worker {
                 self.offset = offset;
                 self.ticked_at = if tick { now } else { self.ticked_at };
                 self.works.metrics.commits.inc();
+                if let Some(counting) = self.counting.as_ref().filter(|_| tick) {
+                    counting.completeness.kept(self.works.shared.tail.head());
+                }
                 let effects = self.receiver.committed();
                 self.tell(effects, now);
                 for ((_, told), position) in group.facts.into_iter().zip(logged) {
@@ -290,8 +363,9 @@ impl Worker {
     ) -> Result<Vec<u64>, Failed> {
         let works = &mut self.works;
         let (used, bound) = works.log.size().map_err(Failed::Log)?;
-        let room = Room { used, bound, gateway_quota: works.gateway_quota };
-        self.crowded = room.is_crowded();
+        let two_intervals = self.intake.two_intervals();
+        let room = Room { used, bound, gateway_quota: works.gateway_quota, two_intervals };
+        (self.crowded, self.too_small) = (room.is_crowded(), room.is_too_small());
         works.metrics.log_bytes.set(gauge(used));
         works.metrics.log_bytes_max.set(gauge(bound));
         let mut txn = works.log.begin();
@@ -304,11 +378,21 @@ impl Worker {
             match message.topic.kind {
                 TopicKind::Up => {
                     let outcome = self.receiver.receive(&mut txn, &self.ring, &room, inbound);
-                    count(&works.metrics, outcome.map_err(Failed::Log)?);
+                    let outcome = outcome.map_err(Failed::Log)?;
+                    // What an earlier start left at the broker is of another key: nothing to tell anybody.
+                    if !is_synthetic(message.topic.gateway.as_str()) {
+                        count(&works.metrics, outcome);
+                    }
                 }
                 TopicKind::State => {
                     match self.receiver.receive_state(&mut txn, &self.ring, inbound) {
-                        Ok(Some(state)) => works.live.state(&state, now, message.retained),
+                        Ok(Some(state)) => {
+                            // What the broker kept says nothing of now, and its counter is an old one.
+                            if !message.retained {
+                                self.receiver.heard_state(&state, now);
+                            }
+                            works.live.state(&state, now, message.retained);
+                        }
                         Ok(None) => {}
                         Err(code) => works.metrics.dropped(code),
                     }
@@ -321,24 +405,38 @@ impl Worker {
             logged.push(self.receiver.log_centre(&mut txn, CentreRecord::Fact(fact.clone()), now));
         }
         if tick {
+            if let Some(counting) = &self.counting {
+                counting.completeness.keep(&mut txn, works.shared.tail.head());
+            }
             self.receiver.log_centre(&mut txn, CentreRecord::Tick, now);
         }
+        let bytes = txn.bytes();
         finish(&mut self.receiver, &works.quarantine, txn)?;
+        self.intake.add(bytes, works.clock.mono_ms());
         Ok(logged)
     }
 
     /// After a commit: the cursors, the newest values, people.
-    fn tell(&self, effects: Effects, now: i64) {
+    fn tell(&mut self, effects: Effects, now: i64) {
+        if let Some(counting) = &mut self.counting {
+            effects.records.iter().for_each(|record| counting.count(record));
+        }
         let works = &self.works;
         let blocks = || effects.records.iter().filter_map(|r| r.block());
-        let samples: usize = blocks().map(|block| block.readings.sample_count()).sum();
+        let of_centre = |block: &&Arc<DecodedBlock>| is_synthetic(block.gateway.as_str());
+        blocks().filter(of_centre).for_each(|block| self.mark(block));
+        let of_plants = || blocks().filter(|block| !of_centre(block));
+        let samples: usize = of_plants().map(|block| block.readings.sample_count()).sum();
         works.metrics.samples.inc_by(samples as u64);
-        works.live.blocks(blocks());
+        works.live.blocks(of_plants());
         works.shared.tail.push(effects.records);
         for set_aside in &effects.quarantined {
             works.metrics.quarantined.get_or_create(&Word { code: set_aside.code }).inc();
         }
-        for notice in effects.notices {
+        let is_own = |gateway: &Option<_>| {
+            gateway.as_ref().is_some_and(|g: &wire::GatewayName| is_synthetic(g.as_str()))
+        };
+        for notice in effects.notices.into_iter().filter(|notice| !is_own(&notice.gateway)) {
             let gateway = notice.gateway.as_ref().map(ToString::to_string).unwrap_or_default();
             // Once: whoever can publish at the broker must not be able to fill the disk with log lines.
             if works.live.notice(notice.code, &gateway, &notice.text, now) {
@@ -346,6 +444,14 @@ impl Worker {
             }
         }
         works.metrics.log_position.set(gauge(works.shared.tail.head()));
+    }
+
+    /// A block of the centre's own is in the log.
+    fn mark(&self, block: &DecodedBlock) {
+        let own = self.watched.as_ref().filter(|watched| watched.epoch == block.block.epoch);
+        if let Some(watched) = own {
+            watched.marks.logged(block.block.seq);
+        }
     }
 
     fn failed(&mut self, failed: Failed) -> Result<(), spool::Error> {
@@ -369,6 +475,10 @@ impl Worker {
         };
         let txn = works.log.begin();
         for (gateway, ack) in ack::due(&mut self.receiver, &txn, &said) {
+            // Nobody waits for it at the broker.
+            if is_synthetic(gateway.as_str()) {
+                continue;
+            }
             let Some(known) = self.ring.gateway(&gateway) else { continue };
             let frame = frame::seal(&known.key, Kind::Ack, &ack.encode());
             let topic = Topic::new(gateway, TopicKind::Ack);
@@ -378,6 +488,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// The registry's gateways, and the centre's own.
+fn ring_of(registry: &Registry, watched: Option<&Watched>) -> KeyRing {
+    let mut ring = KeyRing::of(registry);
+    if let Some(watched) = watched {
+        ring.insert(watched.name.clone(), watched.known());
+    }
+    ring
 }
 
 fn offset(clock: &dyn Clock) -> i64 {

@@ -17,6 +17,7 @@ use super::seed::{Seed, SeedFact, SeedSite, model_body, model_fact_id};
 use super::{Device, Gateway, Registry, Site, SiteEntry, is_id, model};
 use crate::journal::{Act, append};
 use crate::secret::Secret;
+use crate::selfwatch::{PREFIX, is_synthetic};
 use crate::state::entity::registry::{device, gateway, site};
 use crate::state::{During, State, StateError, count, from_body, next_count, to_body};
 
@@ -191,6 +192,10 @@ impl State {
         if !is_id(name) {
             let text = "a gateway's name has 1 to 64 letters, digits, '_' or '-'";
             return Err(RegistryError::Invalid(text.to_owned()));
+        }
+        if is_synthetic(name) {
+            let text = format!("names that begin with {PREFIX} are the centre's own");
+            return Err(RegistryError::Invalid(text));
         }
         let key = Secret::random(KEY_BYTES).map_err(StateError::Random)?;
         let tx = self.begin().await?;

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::RunError;
 use crate::config::{Config, StoreConfig};
+use crate::receive::mqtt::probe::probe;
 use crate::registry::seed::Seed;
 
-/// Looks at every file that the configuration names and prints what was found, every problem at once.
+/// Looks at every file that the configuration names, asks the store's database, and prints what was found, every problem
+/// at once.
 ///
 /// # Errors
 /// [`RunError::Check`] with the number of problems.
@@ -17,6 +19,7 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     let certificates = broker.client_cert.iter().flat_map(|(c, k)| [c, k]);
     let token = match &config.store {
         StoreConfig::Influx { token_file, .. } => Some(token_file),
+        StoreConfig::Sink { login, .. } => login.as_ref().map(|(_, file)| file),
         _ => None,
     };
     let named = broker.ca_file.iter().chain(&broker.password_file).chain(certificates).chain(token);
@@ -31,6 +34,15 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     {
         problems.push(format!("{} cannot be written: state_dir must be", parent.display()));
     }
+    let mut told = Vec::new();
+    // Without its files there is nothing to ask with.
+    if problems.is_empty() {
+        let folder = config.state_dir.join("store");
+        match super::store::ask(&config.store, &folder, config.log.hole_max) {
+            Ok(words) => told = words,
+            Err(problem) => problems.push(problem),
+        }
+    }
     let print =
         |out: &mut dyn Write, text: String| out.write_all(text.as_bytes()).map_err(RunError::Print);
     for problem in &problems {
@@ -43,12 +55,17 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     let store = match &config.store {
         StoreConfig::Embedded { .. } => "embedded".to_owned(),
         StoreConfig::Influx { url, bucket, .. } => format!("InfluxDB 2 at {url}, bucket {bucket}"),
+        StoreConfig::Sink { kind, url, database, .. } => {
+            let database = if database.is_empty() { "" } else { &format!(", database {database}") };
+            format!("{} at {url}{database}", kind.name())
+        }
         StoreConfig::Discard => "none (discard): only for measuring".to_owned(),
     };
+    let told: String = told.iter().map(|line| format!("             {line}\n")).collect();
     print(
         out,
         format!(
-            "the configuration is right\n  state in   {}\n  broker     {scheme}://{}:{} as {}\n  store      {store}\n  console    http://{}/\n",
+            "the configuration is right\n  state in   {}\n  broker     {scheme}://{}:{} as {}\n  store      {store}\n{told}  console    http://{}/\n",
             config.state_dir.display(),
             broker.host,
             broker.port,
@@ -56,6 +73,23 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
             config.http.listen,
         ),
     )
+}
+
+/// Tries the broker and prints what was found.
+///
+/// # Errors
+/// [`RunError::Check`] with the number of problems.
+pub async fn check_broker(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
+    let findings = probe(&config.broker).await.map_err(RunError::Broker)?;
+    for finding in &findings {
+        let word = if finding.is_problem { "PROBLEM" } else { "ok" };
+        let line = format!("  {word:8} {}: {}\n", finding.code, finding.text);
+        out.write_all(line.as_bytes()).map_err(RunError::Print)?;
+    }
+    match findings.iter().filter(|finding| finding.is_problem).count() {
+        0 => Ok(()),
+        problems => Err(RunError::Check { problems }),
+    }
 }
 
 fn readable(path: &Path) -> Option<String> {

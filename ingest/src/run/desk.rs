@@ -1,25 +1,22 @@
 //! What the API asks of the running parts, answered from memory.
 
-use std::sync::Arc;
-
 use rules::RuleState;
 
 use super::open::Parts;
 use crate::api::Sources;
-use crate::api::source::{GatewayLive, LiveValue, LogLive, QuarantineRow, StoreState, SystemLive};
-use crate::quarantine::Quarantine;
+use crate::api::source::{GatewayLive, LiveValue, LogLive, StoreState, SystemLive};
+use crate::completeness::DayOfSite;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Desk {
     parts: Parts,
-    quarantine: Arc<Quarantine>,
     store: &'static str,
 }
 
 impl Desk {
-    pub(super) fn new(parts: &Parts, quarantine: Arc<Quarantine>, store: &'static str) -> Self {
-        Self { parts: parts.clone(), quarantine, store }
+    pub(super) fn new(parts: &Parts, store: &'static str) -> Self {
+        Self { parts: parts.clone(), store }
     }
 }
 
@@ -36,26 +33,11 @@ impl Sources for Desk {
         self.parts.board.rule_states(site)
     }
 
-    fn quarantine(&self, limit: usize) -> Vec<QuarantineRow> {
-        let most = u32::try_from(limit).unwrap_or(u32::MAX);
-        let entries = match self.quarantine.list(None, 0, most) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::warn!(error = %crate::chain_of(&error), "the quarantine cannot be listed");
-                return Vec::new();
-            }
-        };
-        let registry = self.parts.registrar.current();
-        let row = |entry: crate::quarantine::Entry| QuarantineRow {
-            id: entry.id.to_string(),
-            site: registry.gateway(&entry.gateway).map(|g| g.site.clone()),
-            gateway: entry.gateway,
-            code: entry.code,
-            reason: entry.detail,
-            at: entry.at,
-            samples: entry.samples.max(entry.rows.len() as u64),
-        };
-        entries.into_iter().map(row).collect()
+    fn completeness(&self, from: i64, to: i64, wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        let registered = self.parts.registrar.current();
+        let now = self.parts.clock.now_ms();
+        let known = |site: &str| registered.site(site).is_some() && wanted(site);
+        self.parts.completeness.days(from, to, now, known)
     }
 
     fn system(&self) -> SystemLive {

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::backup::BackupError;
 use crate::cli::CliError;
 use crate::evaluate::CursorError;
 use crate::quarantine::QuarantineError;
+use crate::receive::mqtt::SecretError;
 use crate::registry::RegistryError;
 use crate::registry::seed::SeedError;
 use crate::state::StateError;
@@ -23,6 +25,21 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process works with the state folder.
+    #[error("{} is in use by another davy-ingest; stop it first", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A restore did not come to its end.
+    #[error("a restore was interrupted; repeat it: davy-ingest restore {backup}")]
+    Unfinished {
+        /// The backup's folder, as it was typed.
+        backup: String,
+    },
+    /// A backup was not made or not put back.
+    #[error(transparent)]
+    Backup(BackupError),
     /// The durable log.
     #[error("the durable log cannot be used")]
     Log(#[source] spool::Error),
@@ -65,6 +82,9 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// A file with a secret of the broker.
+    #[error("the broker cannot be tried")]
+    Broker(#[source] SecretError),
     /// The system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     Random(#[source] getrandom::Error),
@@ -95,6 +115,9 @@ pub enum RunError {
     /// A command.
     #[error(transparent)]
     Order(CliError),
+    /// A command of the store.
+    #[error(transparent)]
+    StoreOrder(crate::cli::store::StoreCliError),
     /// Some of what the configuration names does not serve; it was listed.
     #[error("{problems} problem(s), listed above")]
     Check {
@@ -114,8 +137,18 @@ impl RunError {
             self,
             Self::Seed(_)
                 | Self::Secret { .. }
+                | Self::Broker(_)
                 | Self::Check { .. }
                 | Self::Order(_)
+                | Self::InUse { .. }
+                | Self::Unfinished { .. }
+                | Self::Backup(
+                    BackupError::Exists { .. }
+                        | BackupError::InTheWay { .. }
+                        | BackupError::OtherState
+                        | BackupError::NoBackup { .. }
+                        | BackupError::Nothing { .. }
+                )
                 | Self::Listen { .. }
         )
     }

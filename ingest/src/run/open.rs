@@ -9,12 +9,16 @@ use rules::Catalogue;
 use spool::{Log, LogOptions};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
-use wire::GatewayName;
+use wire::block::Link;
+use wire::{Epoch, GatewayName};
 
-use super::RunError;
 use super::desk::Desk;
+use super::selfwatch::Shown;
+use super::{Lock, RunError};
 use crate::api::{ApiConfig, Hub, Parts as ApiParts, SetupToken};
+use crate::backup::UNFINISHED;
 use crate::clock::Clock;
+use crate::completeness::Completeness;
 use crate::config::{Config, StoreConfig};
 use crate::evaluate::Board;
 use crate::live::Live;
@@ -27,11 +31,14 @@ use crate::receive::gateway::{HELD_PREFIX, HeldBlock, KEPT_PREFIX, Kept, held_fr
 use crate::receive::mqtt::Sessions;
 use crate::receive::worker::{Outgoing, Works};
 use crate::receive::{GatewayState, Receiver};
-use crate::registry::Registrar;
 use crate::registry::seed::Seed;
+use crate::registry::{Registrar, Registry};
 use crate::state::State;
 use crate::store::Store;
+use crate::store::sink::SinkKind;
 
+/// What the records of starts may use beyond the log's bound: thousands of starts on a full log.
+const START_BYTES: u64 = 1 << 20;
 /// Where the lineage of starts lies in the log.
 const LINEAGE_KEY: &[u8] = b"lineage";
 
@@ -104,12 +111,17 @@ pub(super) struct Parts {
     pub(super) failing: Arc<AtomicBool>,
     pub(super) facts_recorded: Arc<Notify>,
     pub(super) shared: Arc<Shared>,
+    pub(super) watching: Shown,
+    pub(super) completeness: Arc<Completeness>,
+    pub(super) history: Arc<dyn crate::store::HistoryReader>,
 }
 
 /// Everything open, nothing running.
 pub(super) struct Opened {
+    pub(super) lock: Lock,
     pub(super) works: Works,
     pub(super) receiver: Receiver,
+    pub(super) counting: (Arc<Completeness>, Follower),
     pub(super) store: Box<dyn Store>,
     pub(super) followers: [Follower; 2],
     pub(super) api: ApiParts,
@@ -125,18 +137,24 @@ pub(super) fn open(
 ) -> Result<Opened, RunError> {
     let now = clock.now_ms();
     let paths = Paths::of(config)?;
+    let lock = Lock::take(&paths.root)?;
+    if let Ok(backup) = std::fs::read_to_string(paths.root.join(UNFINISHED)) {
+        return Err(RunError::Unfinished { backup });
+    }
     let state = runtime.block_on(open_state(config, &paths, now))?;
     let registry = runtime.block_on(state.load_registry()).map_err(RunError::State)?;
     let registrar = Arc::new(Registrar::new(registry));
     let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
     let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
-    let log = open_log(config, &paths, now)?;
-    let (log, receiver, shared) = begin(log, now)?;
+    let log = open_log(config.log.bytes_max, &paths.log, now)?;
+    let (mut log, receiver, shared) = begin(log, draw()?, now)?;
+    log.bound(config.log.bytes_max);
+    let counting = count(&mut log, &shared, &registrar.current(), now)?;
     let followers = [0, 1].map(|_| log.reader().map(|r| Follower::new(r, Arc::clone(&shared))));
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
     let refused = RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
-    let store = super::store::open(&config.store, &paths, Arc::new(refused))?;
+    let store = super::store::open(&config.store, &paths, Arc::new(refused), config.log.hole_max)?;
     let hub = Arc::new(Hub::new(now));
     let parts = Parts {
         state: state.clone(),
@@ -151,7 +169,11 @@ pub(super) fn open(
         failing: Arc::default(),
         facts_recorded: Arc::default(),
         shared: Arc::clone(&shared),
+        watching: Shown::default(),
+        completeness: Arc::clone(&counting.0),
+        history: store.reader(),
     };
+    parts.metrics.started_at.set(now.div_euclid(1_000));
     let works = Works {
         log,
         shared,
@@ -167,12 +189,19 @@ pub(super) fn open(
         gateway_quota: config.log.gateway_bytes_max,
         hole_max_ms: i64::try_from(config.log.hole_max.as_millis()).unwrap_or(i64::MAX),
     };
-    let desk = Desk::new(&parts, quarantine, word_of(&config.store));
+    let desk = Desk::new(&parts, word_of(&config.store));
+    let reader = works.log.reader().map_err(RunError::Log)?;
+    let quarantine = Arc::new(crate::quarantine::Desk::new(quarantine, Some(reader)));
+    // What somebody decided just before a kill.
+    if let Err(error) = runtime.block_on(quarantine.audit(&parts.state)) {
+        tracing::error!(error = %crate::chain_of(&error), "acts on the quarantine could not be put into the audit journal; the next act tries again");
+    }
     let api = ApiParts {
         state,
         registrar,
         clock,
-        history: store.reader(),
+        history: Arc::clone(&parts.history),
+        quarantine,
         sources: Arc::new(desk),
         rules: Arc::clone(&parts.catalogue),
         hub,
@@ -184,13 +213,15 @@ pub(super) fn open(
             ..ApiConfig::default()
         },
     };
-    Ok(Opened { works, receiver, store, followers, api, parts })
+    Ok(Opened { lock, works, receiver, counting, store, followers, api, parts })
 }
 
 fn word_of(store: &StoreConfig) -> &'static str {
     match store {
         StoreConfig::Embedded { .. } => "embedded",
         StoreConfig::Influx { .. } => "influx",
+        StoreConfig::Sink { kind: SinkKind::Influx1, .. } => "influxdb1",
+        StoreConfig::Sink { kind: SinkKind::Victoria, .. } => "victoriametrics",
         StoreConfig::Discard => "discard",
     }
 }
@@ -226,12 +257,12 @@ async fn setup(state: &State, out: &mut (impl Write + Send)) -> Result<SetupToke
     Ok(setup)
 }
 
-fn open_log(config: &Config, paths: &Paths, now: i64) -> Result<Log, RunError> {
-    // The start itself is a record, and a disk without the usual reserve is a state, not a failure: that record may go
-    // into the reserve.
-    let options =
-        LogOptions { bytes_max: config.log.bytes_max, now_ms: now, free_reserve_bytes: 0 };
-    let (log, report) = Log::open(&paths.log, &options).map_err(RunError::Log)?;
+fn open_log(bytes_max: u64, folder: &Path, now: i64) -> Result<Log, RunError> {
+    // The start itself is a record, and a disk without the usual reserve or a log without room is a state, not a failure:
+    // that record may go beyond both.
+    let bytes_max = bytes_max.saturating_add(START_BYTES);
+    let options = LogOptions { bytes_max, now_ms: now, free_reserve_bytes: 0 };
+    let (log, report) = Log::open(folder, &options).map_err(RunError::Log)?;
     if let Some((file, reason)) = &report.set_aside {
         tracing::error!(file = %file.display(), reason, salvaged = report.salvaged_records, lost_blocks = report.lost_blocks,
             lost_sets = report.lost_sets, "the durable log was damaged: what could be read was copied, gateways send the rest again if they still have it");
@@ -239,11 +270,22 @@ fn open_log(config: &Config, paths: &Paths, now: i64) -> Result<Log, RunError> {
     Ok(log)
 }
 
-/// Draws the log id of this start, restores the receiver, and logs the start.
-fn begin(mut log: Log, now: i64) -> Result<(Log, Receiver, Arc<Shared>), RunError> {
+/// Draws the log id of a start.
+fn draw() -> Result<u64, RunError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(RunError::Random)?;
-    let log_id = u64::from_le_bytes(bytes);
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Restores the receiver from the log and logs this start, whose id was drawn for it.
+///
+/// # Errors
+/// [`RunError`] where the log cannot be read or written.
+pub fn begin(
+    mut log: Log,
+    log_id: u64,
+    now: i64,
+) -> Result<(Log, Receiver, Arc<Shared>), RunError> {
     let mut lineage = log
         .get(LINEAGE_KEY)
         .map_err(RunError::Log)?
@@ -268,6 +310,27 @@ fn begin(mut log: Log, now: i64) -> Result<(Log, Receiver, Arc<Shared>), RunErro
     Ok((log, receiver, shared))
 }
 
+/// What came of each site, with the follower that reads on for it.
+fn count(
+    log: &mut Log,
+    shared: &Arc<Shared>,
+    registry: &Arc<Registry>,
+    now: i64,
+) -> Result<(Arc<Completeness>, Follower), RunError> {
+    let reader = log.reader().map_err(RunError::Log)?;
+    let mut follower = Follower::new(reader, Arc::clone(shared));
+    let counted = Completeness::open(log, &mut follower, registry, now);
+    Ok((Arc::new(counted.map_err(RunError::Writer)?), follower))
+}
+
+/// The end of a gateway's chain in the log, for the epoch that follows it.
+pub(super) fn tail_of(works: &Works, receiver: &Receiver, name: &GatewayName) -> Option<Link> {
+    let tail = receiver.gateway(name)?.kept.chain.tail()?;
+    let sets = works.log.epoch(name.as_str(), tail);
+    let last = sets.map_or(0, |sets| sets.covered.max().max(sets.logged.max()));
+    Some(Link { epoch: Epoch(tail), last, gateway: None })
+}
+
 /// What the log kept of each gateway.
 fn restore(log: &Log) -> Result<Vec<(GatewayName, GatewayState)>, RunError> {
     let mut held: std::collections::HashMap<String, Vec<HeldBlock>> =
@@ -288,4 +351,41 @@ fn restore(log: &Log) -> Result<Vec<(GatewayName, GatewayState)>, RunError> {
         }
     }
     Ok(gateways)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a log without room is a state, not a failure: the centre starts on it, so that the store can take what fills it.
+    #[test]
+    fn a_start_on_a_full_log_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = 256 << 10;
+        let options = LogOptions { bytes_max: bound, free_reserve_bytes: 0, now_ms: 1 };
+        let (mut log, _) = Log::open(folder.path(), &options).unwrap();
+        let full = loop {
+            let mut txn = log.begin();
+            txn.append(&spool::NewRecord {
+                kind: crate::log::record::kind::TICK,
+                gateway: "",
+                epoch: 0,
+                seq: 0,
+                received_at: 1,
+                meta: &[],
+                bytes: &[0; 4_000],
+            });
+            match txn.commit() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, spool::Error::Full { .. }), "{full:?}");
+        drop(log);
+        for _ in 0..20 {
+            let log = open_log(bound, folder.path(), 2).unwrap();
+            let (log, _, shared) = begin(log, 7, 2).unwrap();
+            assert_eq!(log.last_position(), shared.tail.head());
+        }
+    }
 }

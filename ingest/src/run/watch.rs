@@ -120,6 +120,8 @@ pub(super) async fn watch(parts: Parts, stop: CancellationToken) {
         for (code, stands, text) in watch.look(&seen(&parts)) {
             parts.live.standing(code, stands, now, || text.to_owned());
         }
+        let damage = parts.history.damage();
+        parts.live.standing("store_damaged", damage.is_some(), now, || damage.unwrap_or_default());
     }
 }
 

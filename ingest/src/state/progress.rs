@@ -5,7 +5,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::NotSet, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect};
 
-use super::entity::journal::verdict;
+use super::entity::journal::{audit, verdict};
 use super::entity::progress::{cursor, snapshot};
 use super::{During, State, StateError};
 use crate::store::Position;
@@ -77,6 +77,84 @@ impl State {
     }
 }
 
+/// What a state database held at a moment: a later one that holds it too went on from there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The newest row of the audit chain.
+    audit: Option<(i64, String)>,
+    /// The newest verdict that every evaluator's newest snapshot knows.
+    verdict: Option<(i64, String, String)>,
+}
+
+impl State {
+    /// What says that a later state database went on from this one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn mark(&self) -> Result<Mark, StateError> {
+        let mut known = i64::MAX;
+        for evaluator in self.evaluators().await? {
+            let newest = self.snapshots(&evaluator).await?;
+            known = newest.first().map_or(known, |snapshot| known.min(snapshot.verdict_seq));
+        }
+        let audit = audit::Entity::find().order_by_desc(audit::Column::Seq).one(self.reader());
+        let audit = audit.await.during("reading the audit journal")?;
+        let verdict = verdict::Entity::find()
+            .filter(verdict::Column::Seq.lte(known))
+            .order_by_desc(verdict::Column::Seq)
+            .one(self.reader())
+            .await
+            .during("reading the newest verdict")?;
+        Ok(Mark {
+            audit: audit.map(|row| (row.seq, row.hash)),
+            verdict: verdict.map(|row| (row.seq, row.gateway, row.key)),
+        })
+    }
+
+    /// Whether this database went on from the one that `mark` is of.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn continues(&self, mark: &Mark) -> Result<bool, StateError> {
+        if let Some((seq, hash)) = &mark.audit {
+            let row = audit::Entity::find_by_id(*seq).one(self.reader()).await;
+            if row.during("reading the audit journal")?.is_none_or(|row| row.hash != *hash) {
+                return Ok(false);
+            }
+        }
+        let Some((seq, gateway, key)) = &mark.verdict else { return Ok(true) };
+        let row = verdict::Entity::find_by_id(*seq).one(self.reader()).await;
+        let row = row.during("reading a verdict")?;
+        Ok(row.is_some_and(|row| row.gateway == *gateway && row.key == *key))
+    }
+
+    /// Takes every evaluator back to a snapshot of an older log: these are its only ones then, and the verdicts after them
+    /// are taken back. An evaluator that is not named begins anew. The duty journal stays, it is what people saw.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is changed then.
+    pub async fn go_back(&self, to: &[(String, Snapshot)], now_ms: i64) -> Result<(), StateError> {
+        const DOING: &str = "going back to older snapshots";
+        let tx = self.begin().await?;
+        snapshot::Entity::delete_many().exec(&tx).await.during(DOING)?;
+        cursor::Entity::delete_many().exec(&tx).await.during(DOING)?;
+        let named = to.iter().map(|(name, _)| name.as_str());
+        let others = verdict::Column::Gateway.is_not_in(named);
+        verdict::Entity::delete_many().filter(others).exec(&tx).await.during(DOING)?;
+        for (name, taken) in to {
+            verdict::Entity::delete_many()
+                .filter(verdict::Column::Gateway.eq(name))
+                .filter(verdict::Column::Seq.gt(taken.verdict_seq))
+                .exec(&tx)
+                .await
+                .during(DOING)?;
+            insert_snapshot(&tx, name, taken.clone(), now_ms).await?;
+            move_cursor(&tx, name, taken.at, now_ms).await?;
+        }
+        tx.commit().await.during(DOING)
+    }
+}
+
 impl From<snapshot::Model> for Snapshot {
     fn from(row: snapshot::Model) -> Self {
         Self {
@@ -130,18 +208,7 @@ pub(crate) async fn keep_snapshot(
 ) -> Result<(), StateError> {
     let newest = verdict::Entity::find().order_by_desc(verdict::Column::Seq).one(tx).await;
     let verdict_seq = newest.during("reading the newest verdict")?.map_or(0, |row| row.seq);
-    let row = snapshot::ActiveModel {
-        seq: NotSet,
-        cursor: Set(name.to_owned()),
-        log_id: Set(taken.at.log_id.cast_signed()),
-        position: Set(taken.at.position.cast_signed()),
-        engine_version: Set(i64::from(taken.engine_version)),
-        fact_revision: Set(taken.fact_revision.cast_signed()),
-        verdict_seq: Set(verdict_seq),
-        created_at: Set(now_ms),
-        bytes: Set(taken.bytes),
-    };
-    snapshot::Entity::insert(row).exec_without_returning(tx).await.during("keeping a snapshot")?;
+    insert_snapshot(tx, name, Snapshot { verdict_seq, ..taken }, now_ms).await?;
     let old = snapshot::Entity::find()
         .filter(snapshot::Column::Cursor.eq(name))
         .order_by_desc(snapshot::Column::Seq)
@@ -161,5 +228,26 @@ pub(crate) async fn keep_snapshot(
             .await
             .during("dropping old snapshots")?;
     }
+    Ok(())
+}
+
+async fn insert_snapshot(
+    tx: &impl ConnectionTrait,
+    name: &str,
+    taken: Snapshot,
+    now_ms: i64,
+) -> Result<(), StateError> {
+    let row = snapshot::ActiveModel {
+        seq: NotSet,
+        cursor: Set(name.to_owned()),
+        log_id: Set(taken.at.log_id.cast_signed()),
+        position: Set(taken.at.position.cast_signed()),
+        engine_version: Set(i64::from(taken.engine_version)),
+        fact_revision: Set(taken.fact_revision.cast_signed()),
+        verdict_seq: Set(taken.verdict_seq),
+        created_at: Set(now_ms),
+        bytes: Set(taken.bytes),
+    };
+    snapshot::Entity::insert(row).exec_without_returning(tx).await.during("keeping a snapshot")?;
     Ok(())
 }

@@ -11,14 +11,21 @@
 //! visible before it is durable. The same series and time twice: the last write stands, in the head, at the seal and in
 //! an answer. Memory is bounded by [`SEAL_POINTS_MAX`] samples in the head.
 
+mod backup;
+mod check;
 mod day;
 mod file;
 mod head;
+mod ledger;
+mod mend;
 mod merge;
 mod part;
+mod parts;
 mod reader;
+mod schema;
 mod seal;
 mod segment;
+mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,8 +37,13 @@ use super::bounds::{Bounds, RowFilter, RowVerdict};
 use super::line::Refused;
 use super::{HistoryReader, Position, RefusalSink, Store, StoreBatch, StoreError, names};
 use crate::log::DecodedBlock;
+pub use backup::{BackupReport, backup};
+pub use check::{CheckReport, PROBLEMS_MAX, Problem, check, upgrade};
 use file::HeadFile;
 use head::Head;
+use ledger::Ledger;
+pub use ledger::ReadCounts;
+pub use view::EmbeddedView;
 
 /// The head is sealed at this many samples, where few series share them.
 pub const SEAL_POINTS_MIN: usize = 1 << 20;
@@ -43,6 +55,10 @@ const SEAL_POINTS_PER_SERIES: usize = 256;
 pub const SEAL_SEGMENTS_MAX: usize = 8_192;
 /// Most manifests whose strips are remembered.
 const PLANS_MAX: usize = 4_096;
+/// The head file.
+const HEAD: &str = "head.sqlite";
+/// Locked by the process that writes the folder; others may read.
+const LOCK: &str = "store.lock";
 /// One day, ms.
 const DAY_MS: i64 = day::DAY_MS;
 
@@ -81,12 +97,15 @@ pub struct EmbeddedStore {
     file: HeadFile,
     head: Arc<RwLock<Head>>,
     sink: Arc<dyn RefusalSink>,
+    ledger: Arc<Ledger>,
     plans: HashMap<ManifestKey, Vec<Result<u32, String>>>,
     body: Vec<u8>,
     cursor: Option<Position>,
     sealed: Option<Position>,
     /// Newest receive time of any block, ms: what retention counts back from.
     newest: i64,
+    /// Held until the end: one writer a folder.
+    _lock: std::fs::File,
 }
 
 impl EmbeddedStore {
@@ -101,7 +120,8 @@ impl EmbeddedStore {
     ) -> Result<(Self, OpenReport), StoreError> {
         let io = |e: std::io::Error| file_error("make folder", &options.dir, e.to_string());
         std::fs::create_dir_all(&options.dir).map_err(io)?;
-        let path = options.dir.join("head.sqlite");
+        let lock = lock(&options.dir)?;
+        let path = options.dir.join(HEAD);
         let at = |e: file::HeadError| e.at("open", &path);
         let mut report = OpenReport::default();
         let (file, head) = match HeadFile::open(&path) {
@@ -124,13 +144,21 @@ impl EmbeddedStore {
             Some(days) => Bounds { past_ms: i64::from(days) * DAY_MS },
             None => Bounds::default(),
         };
-        let head = Arc::new(RwLock::new(head));
-        let (plans, body) = (HashMap::new(), Vec::new());
-        let newest = i64::MIN;
-        Ok((
-            Self { options, bounds, file, head, sink, plans, body, cursor, sealed, newest },
-            report,
-        ))
+        let store = Self {
+            options,
+            bounds,
+            file,
+            head: Arc::new(RwLock::new(head)),
+            sink,
+            ledger: Arc::default(),
+            plans: HashMap::new(),
+            body: Vec::new(),
+            cursor,
+            sealed,
+            newest: i64::MIN,
+            _lock: lock,
+        };
+        Ok((store, report))
     }
 
     /// Moves everything from the head into day files; done by itself when the head is large enough.
@@ -141,14 +169,19 @@ impl EmbeddedStore {
         let Some(cursor) = self.cursor else { return Ok(()) };
         {
             let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
-            seal::seal(&head, &self.options.dir, cursor, self.sealed)?;
+            seal::seal(&head, &self.options.dir, cursor, self.sealed, &self.ledger)?;
         }
         let cleared = self.file.clear(Some(cursor));
-        cleared.map_err(|e| e.at("empty", &self.options.dir.join("head.sqlite")))?;
+        cleared.map_err(|e| e.at("empty", &self.options.dir.join(HEAD)))?;
         self.sealed = Some(cursor);
         self.plans.clear();
         self.head.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.retain(self.newest)
+    }
+
+    /// How much of day files was read since the opening, by all readers.
+    pub fn reads(&self) -> ReadCounts {
+        self.ledger.reads()
     }
 
     fn is_full(&self) -> bool {
@@ -234,7 +267,7 @@ impl Store for EmbeddedStore {
             let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
             self.file.commit(&head, &body, batch.up_to)
         };
-        committed.map_err(|e| e.at("write", &self.options.dir.join("head.sqlite")))?;
+        committed.map_err(|e| e.at("write", &self.options.dir.join(HEAD)))?;
         self.cursor = Some(batch.up_to);
         if let Some(tables) = segment::read(&body) {
             let mut head = self.head.write().unwrap_or_else(PoisonError::into_inner);
@@ -249,7 +282,7 @@ impl Store for EmbeddedStore {
     }
 
     fn reset_position(&mut self, position: Position) -> Result<(), StoreError> {
-        let path = self.options.dir.join("head.sqlite");
+        let path = self.options.dir.join(HEAD);
         self.file.set_position("cursor", position).map_err(|e| e.at("write", &path))?;
         self.cursor = Some(position);
         Ok(())
@@ -257,7 +290,7 @@ impl Store for EmbeddedStore {
 
     fn reader(&self) -> Arc<dyn HistoryReader> {
         let (dir, head) = (self.options.dir.clone(), Arc::clone(&self.head));
-        Arc::new(reader::EmbeddedReader::new(dir, head))
+        Arc::new(reader::EmbeddedReader::new(dir, head, Arc::clone(&self.ledger)))
     }
 
     fn retain(&mut self, now_ms: i64) -> Result<(), StoreError> {
@@ -269,9 +302,25 @@ impl Store for EmbeddedStore {
         for (day, path) in files {
             if day < oldest {
                 remove(&path)?;
+                self.ledger.forget(&path);
             }
         }
         Ok(())
+    }
+}
+
+/// Takes the folder for this process.
+fn lock(dir: &Path) -> Result<std::fs::File, StoreError> {
+    let path = dir.join(LOCK);
+    let io = |e: std::io::Error| file_error("lock", &path, e.to_string());
+    let file = std::fs::File::options().create(true).append(true).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let reason = "in use: does another davy-ingest run on this folder? stop it or configure another folder";
+            Err(file_error("lock", &path, reason.to_owned()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
     }
 }
 
@@ -311,11 +360,18 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 fn safe_position(dir: &Path) -> Result<Option<Position>, StoreError> {
     let mut safe: Option<Position> = None;
     for (_, path) in day_files(dir)? {
-        let read = || match day::open_reader(&path)? {
-            Some(db) => Ok(day::position(&db, "safe")?),
-            None => Ok(None),
+        let read = || -> Result<Option<Position>, day::DayError> {
+            match schema::open_reader(&path)? {
+                Some((db, _)) => Ok(day::position(&db, "safe")?),
+                None => Ok(None),
+            }
         };
-        let found = read().map_err(|e: day::DayError| e.at("read day file", &path))?;
+        let found = match read() {
+            Ok(found) => found,
+            // One damaged day must not keep the store from opening; the others know of earlier seals.
+            Err(error) if error.is_damage() => None,
+            Err(error) => return Err(error.at("read day file", &path)),
+        };
         if found.is_some_and(|f| safe.is_none_or(|s| f.position > s.position)) {
             safe = found;
         }

@@ -96,6 +96,39 @@ pub struct Samples {
     pub rows: Vec<SampleRow>,
     /// The limit cut the answer; ask again from the last row's time + 1.
     pub truncated: bool,
+    /// What the answer lacks because it cannot be read.
+    pub damaged: Vec<Damage>,
+}
+
+/// Most damaged places named in one answer; more are joined to the last.
+pub const DAMAGED_MAX: usize = 100;
+
+/// A place of a store that cannot be read; everything around it is in the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// First ms that is affected, UTC.
+    pub from: i64,
+    /// End, exclusive. The same as `from`: a summary was damaged, and the samples answered in its place.
+    pub to: i64,
+    /// How many samples are missing, 0 where that is not known.
+    pub samples: u64,
+    /// What is wrong, for the administrator.
+    pub reason: String,
+}
+
+/// Adds a damaged place to an answer, unless nothing of the answer is missing.
+pub fn note(damaged: &mut Vec<Damage>, more: Damage) {
+    if more.from >= more.to {
+        return;
+    }
+    let is_full = damaged.len() >= DAMAGED_MAX;
+    match damaged.last_mut() {
+        Some(last) if is_full || (last.to == more.from && last.reason == more.reason) => {
+            last.to = last.to.max(more.to);
+            last.samples += more.samples;
+        }
+        _ => damaged.push(more),
+    }
 }
 
 /// Windows side by side: index `i` covers `start + i × step_ms` up to, not including, the next.
@@ -115,6 +148,8 @@ pub struct Windows {
     pub last: Vec<Option<f64>>,
     /// Worst quality of any sample in the window (bad, stale, uncertain, substituted, good); `None` = no sample.
     pub q: Vec<Option<Quality>>,
+    /// What the windows lack because it cannot be read.
+    pub damaged: Vec<Damage>,
 }
 
 /// Whole windows that cover a query's range.
@@ -161,6 +196,20 @@ impl Grid {
     pub fn index_checked(&self, t: i64) -> Option<usize> {
         (t >= self.start && t < self.end).then(|| self.index(t))
     }
+}
+
+/// The width of windows for a chart of `windows` pixels over `span_ms`: at most so many windows, and from half a minute
+/// on whole minutes, from half an hour on whole hours (UTC). Summaries answer those: a year touches no sample.
+pub fn chart_step(span_ms: i64, windows: i64) -> i64 {
+    const MINUTE_MS: i64 = 60_000;
+    const HOUR_MS: i64 = 60 * MINUTE_MS;
+    let exact = (span_ms.max(1) - 1) / windows.max(1) + 1;
+    let unit = match exact {
+        step if step > HOUR_MS / 2 => HOUR_MS,
+        step if step > MINUTE_MS / 2 => MINUTE_MS,
+        _ => 1,
+    };
+    (exact - 1) / unit * unit + unit
 }
 
 /// Checks the range of a query.

@@ -1,49 +1,44 @@
 //! InfluxDB 2 as the store: batches of line protocol out, Flux in.
 //!
-//! ```text
-//! blocks ─► line.rs ─► pieces of a batch ─► (gzip) ─► POST /api/v2/write, 2 in flight ─► answer.rs
-//!                            ▲                                                              │
-//!                            └──────── halves of a piece with a bad line ◄──────────────────┘
-//! ```
-//!
-//! A piece is written into the bytes that the request sends; the next is written while the database works on those before,
-//! so that no more than [`IN_FLIGHT`] and one of them exist at once, however far the store is behind.
-//!
 //! The position is kept in a small file and moves only after every line was answered with 204 (or set aside with its
-//! reason), so a crash sends lines twice, which changes nothing. This is the only part that names `influxdb2`; the crate
-//! writes and looks after buckets, queries go out as plain requests (its query API panics on what servers really answer).
+//! reason), so a crash sends lines twice, which changes nothing. With `push::endpoint` this is the only part that names
+//! `influxdb2`; the crate writes and looks after buckets, queries go out as plain requests (its query API panics on what
+//! servers really answer). Minutes and hours are condensed into two more buckets, see `rollup`.
 //!
 //! Where a number and a bad mark meet at one time, InfluxDB keeps both fields and the number counts: the embedded store
 //! would let the later one stand. It takes a clock that ran backwards to make such a pair.
 
-mod answer;
 mod check;
-mod cursor;
+mod dirty;
 mod flux;
+mod query;
 mod reader;
-mod send;
-mod work;
+mod rollup;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bounds::Bounds;
+use super::cursor::Cursor;
 use super::line::LineWriter;
+use super::push::endpoint::{Endpoint, INFLUX, V2};
+pub use super::push::token::Token;
+use super::push::{self, Counts, DAY_MS, Limits, Pusher};
 use super::{HistoryReader, Position, RefusalSink, Store, StoreBatch, StoreError};
-use crate::secret::Secret;
-use cursor::Cursor;
+pub use check::Found;
+use dirty::Dirty;
+use query::Client;
 use reader::InfluxReader;
-use work::Work;
+pub(super) use reader::empty;
+use rollup::Rollup;
+pub use source::InfluxSource;
 
-/// Lines in a request at most, where so many wait. InfluxData advises 5,000; where the store is behind, more cost the
-/// database less (docs/PERFORMANCE.md).
-pub const BATCH_LINES: usize = 20_000;
-/// Bytes of a request after which no further block is added to it.
-pub const BATCH_BYTES: usize = 2 << 20;
-/// Requests on their way at once; more gains nothing.
-pub const IN_FLIGHT: usize = 2;
-const DAY_MS: i64 = 86_400_000;
+/// How long an hour waits after its end before it is condensed: what comes later rebuilds it.
+pub const SETTLE: Duration = Duration::from_secs(120);
+/// How long late samples of a site must have paused before the hours that they touched are condensed again.
+pub const QUIET: Duration = Duration::from_secs(10);
 
 /// Where the database is and who we are to it.
 #[derive(Debug, Clone)]
@@ -55,26 +50,32 @@ pub struct InfluxOptions {
     /// Bucket's name.
     pub bucket: String,
     /// Token that may read and write the bucket, and create it where `create_bucket` is set.
-    pub token: Secret,
+    pub token: Token,
     /// What the bucket is expected to keep, days; `None` = whatever it keeps.
     pub retention_days: Option<u32>,
     /// Create the bucket if it is missing.
     pub create_bucket: bool,
+    /// Only look: create and change nothing.
+    pub only_look: bool,
     /// Small file that holds the position.
     pub cursor: PathBuf,
-    /// Limit of one request.
-    pub timeout: Duration,
-    /// Limit of connecting.
-    pub connect_timeout: Duration,
-    /// Lines in a request: [`BATCH_LINES`] unless a test wants fewer.
-    pub batch_lines: usize,
+    /// How late data may come at all, days (`[log] hole_max_days`): a bucket that keeps less drops some of it.
+    pub late_days: u32,
+    /// Whether minutes and hours are condensed into buckets of their own.
+    pub rollups: bool,
+    /// [`SETTLE`] unless a test cannot wait.
+    pub settle: Duration,
+    /// [`QUIET`] unless a test cannot wait.
+    pub quiet: Duration,
+    /// Limits of requests.
+    pub limits: Limits,
     /// Compress requests: worth its CPU, ours and the database's, only where bytes cross a network.
     pub gzip: bool,
 }
 
 impl InfluxOptions {
     /// Usual limits.
-    pub fn new(url: &str, org: &str, bucket: &str, token: Secret, cursor: PathBuf) -> Self {
+    pub fn new(url: &str, org: &str, bucket: &str, token: Token, cursor: PathBuf) -> Self {
         Self {
             url: url.to_owned(),
             org: org.to_owned(),
@@ -82,52 +83,30 @@ impl InfluxOptions {
             token,
             retention_days: None,
             create_bucket: false,
+            only_look: false,
             cursor,
-            timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(5),
-            batch_lines: BATCH_LINES,
-            gzip: !is_loopback(url),
+            late_days: 0,
+            rollups: true,
+            settle: SETTLE,
+            quiet: QUIET,
+            limits: Limits::default(),
+            gzip: !push::is_loopback(url),
         }
     }
-}
-
-/// Whether the database is on this machine.
-fn is_loopback(url: &str) -> bool {
-    let Ok(url) = reqwest011::Url::parse(url) else { return false };
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// What has happened since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct InfluxCounts {
-    /// Samples in lines that were acknowledged.
-    pub samples: u64,
-    /// Requests that the database took.
-    pub requests: u64,
-    /// Points that the database dropped because its bucket keeps less.
-    pub dropped_by_retention: u64,
 }
 
 /// The InfluxDB store.
 #[derive(Debug)]
 pub struct InfluxStore {
     options: InfluxOptions,
-    bounds: Bounds,
-    runtime: tokio::runtime::Runtime,
-    /// Sends bodies that are gzipped already where the options say so: its requests say it too, so it serves nothing else.
-    writer: influxdb2::Client,
-    admin: influxdb2::Client,
+    pusher: Pusher,
     reader: Arc<InfluxReader>,
-    sink: Arc<dyn RefusalSink>,
-    lines: LineWriter,
-    work: Work,
     cursor: Cursor,
+    dirty: Arc<Dirty>,
+    rollup: Option<Rollup>,
     is_checked: bool,
-    batch_lines: usize,
-    in_flight: usize,
-    counts: InfluxCounts,
+    /// Nothing is condensed, and no marks of earlier times are left.
+    is_given_up: bool,
 }
 
 impl InfluxStore {
@@ -136,55 +115,83 @@ impl InfluxStore {
     /// # Errors
     /// [`StoreError::Refused`] for an address that cannot work, [`StoreError::File`] for the cursor's file.
     pub fn open(options: InfluxOptions, sink: Arc<dyn RefusalSink>) -> Result<Self, StoreError> {
-        check::address(&options.url)?;
-        let client = |gzip: bool| {
-            let builder = http(&options, gzip);
-            let token = options.token.reveal();
-            influxdb2::ClientBuilder::with_builder(builder, &options.url, &options.org, token)
-                .build()
-                .map_err(|e| {
-                    refused(e.to_string(), "check the address and the token for odd characters")
-                })
-        };
-        let (writer, admin) = (client(options.gzip)?, client(false)?);
-        let runtime = runtime()?;
-        let reader = Arc::new(InfluxReader::new(&options)?);
-        let bounds = match options.retention_days {
-            Some(days) => Bounds { past_ms: i64::from(days) * DAY_MS },
-            None => Bounds::default(),
-        };
-        Ok(Self {
-            bounds,
-            runtime,
-            writer,
-            admin,
-            reader,
+        push::address(INFLUX, &options.url, "http://host:8086")?;
+        let names = (options.org.as_str(), options.bucket.as_str());
+        let v2 = V2::new(&options.url, names, options.token.clone(), options.limits, options.gzip)?;
+        let endpoint = Endpoint::V2(Box::new(v2));
+        let pusher = Pusher::new(
+            endpoint,
             sink,
-            lines: LineWriter::new(),
-            work: Work::default(),
-            cursor: Cursor::open(&options.cursor)?,
+            LineWriter::new(),
+            options.limits.batch_lines,
+            options.retention_days,
+        )?;
+        let cursor = Cursor::open(&options.cursor)?;
+        let of = format!("{} {} {}", options.url, options.org, options.bucket);
+        let dirty = Arc::new(Dirty::open(&options.cursor.with_extension("rollup"), &of)?);
+        let reader = InfluxReader::new(Client::new(&options)?, Arc::clone(&dirty))?;
+        let reader = Arc::new(reader);
+        Ok(Self {
+            pusher,
+            reader,
+            cursor,
+            dirty,
+            rollup: None,
             is_checked: false,
-            batch_lines: options.batch_lines.max(1),
-            in_flight: IN_FLIGHT,
-            counts: InfluxCounts::default(),
+            is_given_up: false,
             options,
         })
     }
 
-    /// Asks the database whether token, organisation, bucket and retention are as configured; creates the bucket where
-    /// that was asked for. Also done by itself before the first write.
+    /// Asks the database whether it is an InfluxDB 2 and token, organisation, bucket and retention are as configured;
+    /// creates buckets where that was asked for. Also done by itself before the first write.
     ///
     /// # Errors
     /// [`StoreError::Refused`] says what to mend, [`StoreError::Unavailable`] that nobody answered.
-    pub fn check(&mut self) -> Result<(), StoreError> {
-        self.runtime.block_on(check::check(&self.admin, &self.options))?;
+    pub fn check(&mut self) -> Result<Found, StoreError> {
+        self.pusher.endpoint.refresh()?;
+        let Endpoint::V2(v2) = &self.pusher.endpoint else {
+            unreachable!("an InfluxDB 2 is written to as one")
+        };
+        let admin = v2.admin()?;
+        let found = self.pusher.runtime.block_on(check::check(&admin, &self.options))?;
+        for warning in &found.warnings {
+            tracing::warn!(bucket = %self.options.bucket, "{warning}");
+        }
+        if found.has_rollups && !self.options.only_look {
+            if found.are_rollups_new {
+                self.dirty.forget();
+            }
+            self.dirty.make_ready();
+            if self.rollup.is_none() {
+                self.rollup = Some(Rollup::start(&self.options, Arc::clone(&self.dirty))?);
+            }
+        }
         self.is_checked = true;
-        Ok(())
+        Ok(found)
     }
 
     /// What has happened so far.
-    pub fn counts(&self) -> InfluxCounts {
-        self.counts
+    pub fn counts(&self) -> Counts {
+        self.pusher.counts()
+    }
+
+    /// Condenses now whatever waits for it, whether an hour has ended or not: for tests and for a person who cannot wait.
+    ///
+    /// # Errors
+    /// What the database answered.
+    pub fn condense(&mut self) -> Result<(), StoreError> {
+        if !self.is_checked {
+            self.check()?;
+        }
+        rollup::all(&self.options, &self.dirty)
+    }
+
+    fn bounds(&self) -> Bounds {
+        match self.options.retention_days {
+            Some(days) => Bounds { past_ms: i64::from(days) * DAY_MS },
+            None => Bounds::default(),
+        }
     }
 }
 
@@ -193,15 +200,22 @@ impl Store for InfluxStore {
         if !self.is_checked {
             self.check()?;
         }
-        self.work.begin(batch);
-        if let Err(error) = self.send(&batch.blocks) {
+        // Before the lines go: from here on nobody takes the condensed hours for whole.
+        if self.options.rollups {
+            self.dirty.mark(batch, self.bounds());
+        } else if !self.is_given_up {
+            self.dirty.give_up()?;
+            self.is_given_up = true;
+        }
+        if let Err(error) = self.pusher.push(batch) {
             self.is_checked &= !matches!(error, StoreError::Refused { .. });
             return Err(error);
         }
-        self.cursor.set(batch.up_to)?;
-        self.counts.samples += self.work.samples;
-        self.work.end();
-        Ok(())
+        // Before the position: what is not sent again must not be forgotten.
+        if self.options.rollups {
+            self.dirty.landed()?;
+        }
+        self.cursor.set(batch.up_to)
     }
 
     fn position(&self) -> Result<Option<Position>, StoreError> {
@@ -221,36 +235,16 @@ impl Store for InfluxStore {
     fn retain(&mut self, _now_ms: i64) -> Result<(), StoreError> {
         Ok(())
     }
-}
 
-/// An HTTP client with our limits; `gzip` marks every body as compressed.
-fn http(options: &InfluxOptions, gzip: bool) -> reqwest011::ClientBuilder {
-    let mut headers = reqwest011::header::HeaderMap::new();
-    if gzip {
-        let gzip = reqwest011::header::HeaderValue::from_static("gzip");
-        headers.insert(reqwest011::header::CONTENT_ENCODING, gzip);
+    fn dropped(&self) -> u64 {
+        self.pusher.counts().dropped_by_retention
     }
-    reqwest011::Client::builder()
-        .default_headers(headers)
-        .timeout(options.timeout)
-        .connect_timeout(options.connect_timeout)
-        .redirect(reqwest011::redirect::Policy::none())
-        .tcp_nodelay(true)
-        .no_proxy()
 }
-
-/// A runtime for one thread's requests.
-fn runtime() -> Result<tokio::runtime::Runtime, StoreError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| unavailable(format!("no runtime for requests: {e}")))
-}
-
-const STORE: &str = "InfluxDB";
 
 fn unavailable(reason: String) -> StoreError {
-    StoreError::Unavailable { store: STORE, reason, pause_ms: 0 }
+    StoreError::Unavailable { store: INFLUX, reason, pause_ms: 0 }
 }
 
 fn refused(reason: String, mend: impl Into<String>) -> StoreError {
-    StoreError::Refused { store: STORE, reason, mend: mend.into() }
+    StoreError::Refused { store: INFLUX, reason, mend: mend.into() }
 }

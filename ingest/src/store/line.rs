@@ -77,6 +77,8 @@ impl Lines {
 #[derive(Debug, Default)]
 pub struct LineWriter {
     plans: HashMap<ManifestKey, Plan>,
+    /// A backslash in a name is written twice: VictoriaMetrics reads two as one, InfluxDB as two.
+    doubles_backslash: bool,
 }
 
 /// What the lines of a manifest's replies look like; an `Err` says why a reply cannot be written at all.
@@ -108,6 +110,11 @@ impl LineWriter {
         Self::default()
     }
 
+    /// A writer for a database that reads two backslashes as one.
+    pub fn doubling() -> Self {
+        Self { doubles_backslash: true, ..Self::default() }
+    }
+
     /// Appends the lines of a block; what can never be stored goes to `sink`. Returns the samples written.
     pub fn append(
         &mut self,
@@ -135,8 +142,9 @@ impl LineWriter {
         if self.plans.len() >= PLANS_MAX && !self.plans.contains_key(&block.readings.manifest) {
             self.plans.clear();
         }
+        let doubles = self.doubles_backslash;
         let plan = self.plans.entry(block.readings.manifest);
-        plan.or_insert_with(|| Plan::new(&block.manifest))
+        plan.or_insert_with(|| Plan::new(&block.manifest, doubles))
     }
 }
 
@@ -193,7 +201,7 @@ impl Refused {
 }
 
 impl Plan {
-    fn new(manifest: &Manifest) -> Self {
+    fn new(manifest: &Manifest, doubles_backslash: bool) -> Self {
         let replies = manifest.replies.iter().map(|reply| {
             names::check_tag(&manifest.site)?;
             names::check_tag(&reply.device)?;
@@ -209,7 +217,8 @@ impl Plan {
                 match lines.iter_mut().find(|(f, _)| *f == family) {
                     Some((_, line)) => line.fields.push(field),
                     None => {
-                        let prefix = prefix(family, &manifest.site, &reply.device);
+                        let names = (manifest.site.as_str(), reply.device.as_str());
+                        let prefix = prefix(family, names, doubles_backslash);
                         lines.push((family, FamilyLine { prefix, fields: vec![field] }));
                     }
                 }
@@ -221,22 +230,22 @@ impl Plan {
 }
 
 /// `family,device=…,site=… `
-fn prefix(family: Family, site: &str, device: &str) -> Vec<u8> {
+fn prefix(family: Family, (site, device): (&str, &str), doubles_backslash: bool) -> Vec<u8> {
     let mut out = family.as_str().as_bytes().to_vec();
     for (key, value) in [("device", device), ("site", site)] {
         out.push(b',');
         out.extend_from_slice(key.as_bytes());
         out.push(b'=');
-        escape_tag(value, &mut out);
+        escape_tag(value, doubles_backslash, &mut out);
     }
     out.push(b' ');
     out
 }
 
 /// Writes a checked tag value so that nothing in it ends it.
-fn escape_tag(value: &str, out: &mut Vec<u8>) {
+fn escape_tag(value: &str, doubles_backslash: bool, out: &mut Vec<u8>) {
     for byte in value.bytes() {
-        if matches!(byte, b',' | b'=' | b' ') {
+        if matches!(byte, b',' | b'=' | b' ') || (byte == b'\\' && doubles_backslash) {
             out.push(b'\\');
         }
         out.push(byte);

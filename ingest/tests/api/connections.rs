@@ -40,6 +40,22 @@ async fn slow_headers_do_not_hold_connections() {
     rest(&mut slow).await;
 }
 
+// Every place is held by somebody who sends nothing and may do so for an hour: whoever asks gets an answer all the same.
+#[tokio::test]
+async fn half_open_connections_make_room_for_whoever_asks() {
+    let mut options = Options::default();
+    let hour = Duration::from_secs(3_600);
+    (options.config.connections.max, options.config.connections.header) = (2, hour);
+    let rig = Rig::with(options).await;
+    let (mut first, mut second) = (connect(&rig).await, connect(&rig).await);
+    for stream in [&mut first, &mut second] {
+        stream.write_all(b"GET /api/v1/session HTTP/1.1\r\nhost: ").await.unwrap();
+    }
+    let answer = timeout(PATIENCE, rig.get("", "/api/v1/session")).await.expect("an answer");
+    assert_eq!(answer.status, 401);
+    rest(&mut first).await;
+}
+
 // A body that does not come in time is refused.
 #[tokio::test]
 async fn slow_bodies_are_refused() {

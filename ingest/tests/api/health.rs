@@ -100,3 +100,32 @@ async fn plant_hears_that_its_alarms_are_stopped_and_no_more() {
     assert_eq!(answer["notices"][0]["level"], "alarms_stopped");
     assert_eq!((&answer["store"], &answer["store_state"]), (&json!("embedded"), &json!("well")));
 }
+
+// What came by day is told by role: the bureau all sites, a plant its own, the grid company nothing; the newest day first.
+#[tokio::test]
+async fn completeness_by_day_is_told_by_role() {
+    let rig = Rig::start().await;
+    let day = |text: &str| json!(text);
+    let duty = rig.sign_in("duty").await;
+    let all = rig.get(&duty, "/api/v1/completeness").await;
+    assert_eq!(all.status, 200, "{}", all.text);
+    let all = all.json()["days"].clone();
+    let rows = all.as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    assert_eq!((&rows[0]["site"], &rows[0]["day"]), (&json!("a"), &day("2026-02-25")));
+    assert_eq!((&rows[3]["site"], &rows[3]["day"]), (&json!("b"), &day("2026-02-24")));
+    assert_eq!((&rows[0]["share"], &rows[0]["good"]), (&json!(0.5), &json!(90)));
+    let one = "/api/v1/completeness?from=2026-02-24&to=2026-02-24&site=b";
+    assert_eq!(rig.get(&duty, one).await.json()["days"].as_array().unwrap().len(), 1);
+    let plant = rig.sign_in("plant-a").await;
+    let own = rig.get(&plant, "/api/v1/completeness").await.json();
+    let own: Vec<&Json> = own["days"].as_array().unwrap().iter().map(|row| &row["site"]).collect();
+    assert_eq!(own, [&json!("a"), &json!("a")]);
+    assert_eq!(rig.get(&plant, one).await.status, 404, "another plant is not there");
+    let grid = rig.sign_in("grid").await;
+    assert_eq!(rig.get(&grid, "/api/v1/completeness").await.status, 403);
+    for wrong in ["from=yesterday", "from=2026-02-25&to=2026-02-24", "to=2026-02-30"] {
+        let answer = rig.get(&duty, &format!("/api/v1/completeness?{wrong}")).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+}

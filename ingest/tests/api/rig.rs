@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use ingest::account::{NewApiKey, NewUser, Role};
 use ingest::alarms::{AlarmChange, DutyEvent, EvaluationBatch, Page};
-use ingest::api::source::{
-    GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, QuarantineRow, SystemLive,
-};
+use ingest::api::source::{GatewayLive, LiveQuality, LiveValue, Notice, NoticeLevel, SystemLive};
 use ingest::api::{Api, ApiConfig, Beside, Hub, Parts, SetupToken, Sources};
 use ingest::clock::Clock;
+use ingest::completeness::{Counts, DayOfSite};
+use ingest::quarantine::{Desk, Quarantine};
 use ingest::registry::Registrar;
 use ingest::registry::seed::Seed;
 use ingest::secret::Secret;
@@ -68,8 +68,16 @@ impl Sources for Running {
     fn rule_states(&self, _site: &str) -> Vec<rules::RuleState> {
         Vec::new()
     }
-    fn quarantine(&self, _limit: usize) -> Vec<QuarantineRow> {
-        Vec::new()
+    fn completeness(&self, from: i64, to: i64, wanted: &dyn Fn(&str) -> bool) -> Vec<DayOfSite> {
+        let counts = Counts { expected: 200.0, good: 90, uncertain: 10, ..Counts::default() };
+        let today = NOW / 86_400_000;
+        let days = [today, today - 1].into_iter().filter(|day| (from..=to).contains(day));
+        let sites = ["a", "b"].into_iter().filter(|site| wanted(site)).collect::<Vec<_>>();
+        let of = |day| {
+            let row = move |site: &&str| DayOfSite { site: (*site).to_owned(), day, counts };
+            sites.iter().map(row).collect::<Vec<_>>()
+        };
+        days.flat_map(of).collect()
     }
     fn system(&self) -> SystemLive {
         assert!(!self.system_panics, "a handler that panics");
@@ -147,6 +155,7 @@ impl HistoryReader for History {
             mean: vec![Some(1.5), None],
             last: vec![Some(2.0), None],
             q: vec![Some(wire::Quality::Good), None],
+            damaged: Vec::new(),
         }))
     }
 }
@@ -172,6 +181,7 @@ pub(crate) struct Rig {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) sources: Arc<Running>,
+    pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) history: Arc<History>,
     pub(crate) client: Client,
     pub(crate) setup: Secret,
@@ -203,8 +213,10 @@ impl Rig {
         let (token, setup) = SetupToken::draw().unwrap();
         let stop = CancellationToken::new();
         let history = Arc::new(History::default());
+        let quarantine = Arc::new(Quarantine::open(folder.path(), 1 << 20).unwrap());
         let parts = Parts {
             state: state.clone(),
+            quarantine: Arc::new(Desk::new(Arc::clone(&quarantine), None)),
             registrar: Arc::new(Registrar::new(state.load_registry().await.unwrap())),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             history: Arc::clone(&history) as Arc<dyn HistoryReader>,
@@ -228,7 +240,21 @@ impl Rig {
         tasks.spawn(served);
         tasks.close();
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, state, api, hub, clock, sources, history, client, setup, stop, tasks, folder }
+        Self {
+            base,
+            state,
+            api,
+            hub,
+            clock,
+            sources,
+            quarantine,
+            history,
+            client,
+            setup,
+            stop,
+            tasks,
+            folder,
+        }
     }
 
     /// The state database, for what only another process or a bad disk does to it.

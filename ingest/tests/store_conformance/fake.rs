@@ -14,6 +14,8 @@ pub(crate) enum Act {
     Take,
     /// This status with this message, nothing stored.
     Answer(u16, &'static str),
+    /// This status and `Retry-After` in seconds, nothing stored; the next request without a body gets the same.
+    AskFor(u16, u32),
     /// Stored, then the connection is closed without an answer.
     TakeAndBreak,
 }
@@ -25,6 +27,8 @@ pub(crate) type Script = Box<dyn FnMut(&[String]) -> Act + Send>;
 struct Seen {
     /// Line without its fields → the line: a rewrite of the same series and time replaces.
     stored: BTreeMap<String, String>,
+    /// What was asked for last.
+    asked: Option<(u16, u32)>,
     /// Lines of each request.
     requests: Vec<usize>,
 }
@@ -85,7 +89,23 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     while let Some(Request { path, body, is_gzip }) = request(&mut reader) {
-        let answer = if path.starts_with("/api/v2/write") {
+        let mut headers = String::new();
+        let answer = if path.starts_with("/api/v2/write") && body.is_empty() {
+            match seen.lock().unwrap().asked {
+                Some((status, seconds)) => {
+                    headers = format!("Retry-After: {seconds}\r\n");
+                    (status, String::new())
+                }
+                None => (204, String::new()),
+            }
+        } else if path.starts_with("/api/v2/query") {
+            // More than anybody reads.
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: close\r\n\r\n,result,table,_time,_value\r\n";
+            let row = ",value,0,2023-11-15T00:00:00Z,1.5\r\n".repeat(30_000);
+            writer.write_all(head.as_bytes()).ok();
+            while writer.write_all(row.as_bytes()).is_ok() {}
+            return;
+        } else if path.starts_with("/api/v2/write") {
             // Like the real one: the header decides, and what does not fit it is an error.
             let text = match is_gzip {
                 true => {
@@ -99,7 +119,11 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
             let act = (script.lock().unwrap())(&lines);
             let mut seen = seen.lock().unwrap();
             seen.requests.push(lines.len());
-            if !matches!(act, Act::Answer(..)) {
+            seen.asked = match act {
+                Act::AskFor(status, seconds) => Some((status, seconds)),
+                _ => None,
+            };
+            if !matches!(act, Act::Answer(..) | Act::AskFor(..)) {
                 for line in lines {
                     let (rest, time) = line.rsplit_once(' ').unwrap();
                     let (series, fields) = rest.rsplit_once(' ').unwrap();
@@ -113,6 +137,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
                 Act::Answer(status, message) => {
                     (status, format!("{{\"code\":\"x\",\"message\":\"{message}\"}}"))
                 }
+                Act::AskFor(status, _) => (status, String::new()),
                 Act::TakeAndBreak => return,
             }
         } else {
@@ -121,7 +146,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
         };
         let (status, body) = answer;
         let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status} X\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         if writer.write_all(head.as_bytes()).is_err() {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::secret::Secret;
-use ingest::store::influx::{InfluxOptions, InfluxStore};
+use ingest::store::influx::{InfluxOptions, InfluxStore, Token};
+use ingest::store::push::Limits;
 use ingest::store::{
     Class, HistoryAnswer, HistoryQuery, Position, Shape, Store, StoreBatch, StoreError,
 };
 
 use crate::blocks::*;
 use crate::fake::{Act, Fake};
-use crate::influxd::Influxd;
+use crate::influxd::{Influxd, TOKEN};
 use crate::suite::{CHECKS, LOG, Subject, one};
 
 /// Most hand-overs of one batch before a test gives up.
@@ -49,19 +50,122 @@ fn what_is_wrong_with_the_configuration_is_said_with_how_to_mend_it() {
         assert!(error.to_string().contains(words), "{error}");
         assert!(!error.to_string().contains("token-of-one-test"), "{error}");
     };
-    let token = Secret::new("wrong".to_owned());
+    let token = Token::from(Secret::new("wrong".to_owned()));
     says(check(InfluxOptions { token, ..good.clone() }), "influx auth create");
     says(check(InfluxOptions { org: "nobody".to_owned(), ..good.clone() }), "\"nobody\"");
     says(check(InfluxOptions { create_bucket: false, ..good.clone() }), "influx bucket create");
     says(check(InfluxOptions { url: "https://h:8086".to_owned(), ..good.clone() }), "TLS");
     says(check(InfluxOptions { url: "http://h:8086/prefix".to_owned(), ..good.clone() }), "path");
     says(check(InfluxOptions { url: "h:8086".to_owned(), ..good.clone() }), "http://host:8086");
+    let url = "http://davy:token-of-one-test@h:8086".to_owned();
+    says(check(InfluxOptions { url, ..good.clone() }), "holds a password");
     let opened = InfluxStore::open(
         InfluxOptions { retention_days: Some(3), ..good.clone() },
         Arc::new(Kept::default()) as _,
     );
     opened.unwrap().check().unwrap();
-    says(check(InfluxOptions { retention_days: Some(30), ..good }), "keeps 259200 s");
+    says(check(InfluxOptions { retention_days: Some(30), ..good.clone() }), "keeps 259200 s");
+    // It serves, but plants may send what it would drop.
+    let late = InfluxOptions { late_days: 30, ..good };
+    let found = InfluxStore::open(late, Arc::new(Kept::default()) as _).unwrap().check().unwrap();
+    assert!(found.warnings.iter().any(|w| w.contains("hole_max_days")), "{found:?}");
+}
+
+#[test]
+fn looking_creates_nothing_and_creating_makes_the_condensed_buckets_too() {
+    let influxd = Influxd::start();
+    let options = influxd.options("new");
+    let check = |options: InfluxOptions| {
+        InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap().check()
+    };
+    let look = InfluxOptions { only_look: true, ..options.clone() };
+    let want = ["new", "new_1m", "new_1h"];
+    assert_eq!(check(look.clone()).unwrap().created, want);
+    assert_eq!(check(look.clone()).unwrap().created, want, "the first look created something");
+    assert_eq!(check(options.clone()).unwrap().created, want);
+    assert_eq!(check(look).unwrap().created, Vec::<String>::new());
+    // Without the right to create them history still works, with a word about it.
+    influxd.request("POST", "/api/v2/buckets", &bucket_of(&influxd, "bare"));
+    let bare = InfluxOptions { create_bucket: false, ..influxd.options("bare") };
+    let found = check(bare).unwrap();
+    assert!(!found.has_rollups);
+    assert!(found.warnings[0].contains("influx bucket create"), "{found:?}");
+}
+
+/// What asks for a bucket by the API itself.
+fn bucket_of(influxd: &Influxd, name: &str) -> String {
+    let orgs = influxd.request("GET", "/api/v2/orgs", "");
+    let id = orgs.split("\"id\": \"").nth(1).unwrap().split('"').next().unwrap();
+    format!("{{\"name\":\"{name}\",\"orgID\":\"{id}\",\"retentionRules\":[]}}")
+}
+
+#[test]
+fn a_database_that_is_away_is_no_refusal_and_an_exchanged_token_is_taken_without_a_restart() {
+    let mut influxd = Influxd::start();
+    let file = influxd.0.folder.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let token = Token::from_file(&file).unwrap();
+    let options = InfluxOptions { token, ..influxd.options("exchange") };
+    influxd.0.stop();
+    let mut store = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
+    assert_eq!(store.check().unwrap_err().class(), Class::Retry);
+    assert_eq!(store.write(&batch(1, 0, 10)).unwrap_err().class(), Class::Retry);
+    influxd.0.restart();
+    store.write(&batch(1, 0, 10)).unwrap();
+    std::fs::write(&file, "revoked").unwrap();
+    let error = store.write(&batch(2, 10, 10)).unwrap_err();
+    assert_eq!(error.class(), Class::Hold, "{error}");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    store.write(&batch(2, 10, 10)).unwrap();
+    assert_eq!(count(&store), 20);
+}
+
+#[test]
+fn a_frozen_influxdb_gets_the_same_bytes_again() {
+    let influxd = Influxd::start();
+    let limits = Limits { timeout: Duration::from_millis(500), ..Limits::default() };
+    let options = InfluxOptions { limits, rollups: false, ..influxd.options("frozen") };
+    let mut store = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
+    store.write(&batch(1, 0, 10)).unwrap();
+    signal(influxd.0.id(), "-STOP");
+    for _ in 0..3 {
+        assert_eq!(store.write(&batch(2, 10, 10)).unwrap_err().class(), Class::Retry);
+    }
+    signal(influxd.0.id(), "-CONT");
+    let taken = (0..TRIES).any(|_| store.write(&batch(2, 10, 10)).is_ok());
+    assert!(taken && count(&store) == 20);
+}
+
+fn signal(process: u32, signal: &str) {
+    let sent = std::process::Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn a_huge_batch_goes_in_pieces() {
+    let influxd = Influxd::start();
+    let options = InfluxOptions { rollups: false, ..influxd.options("huge") };
+    let mut store = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
+    let rows = |position: u64| -> Vec<Row> {
+        let from = DAY + position as i64 * 1_000;
+        (0..1_000).map(|n| one(from + n, n as f64)).collect()
+    };
+    let m = device("S", "M1", &["u_a"]);
+    let blocks = (0..300).map(|position| m.block(position + 1, &rows(position))).collect();
+    store.write(&StoreBatch { up_to: Position { log_id: LOG, position: 300 }, blocks }).unwrap();
+    assert_eq!(store.counts().samples, 300_000);
+    assert!(store.counts().requests >= 15);
+    let query = HistoryQuery {
+        site: "S".to_owned(),
+        device: "M1".to_owned(),
+        quantity: "u_a".to_owned(),
+        from: DAY,
+        to: DAY + 24 * HOUR,
+        shape: Shape::Raw { limit: usize::MAX },
+    };
+    // An answer has a bound that says so.
+    let HistoryAnswer::Samples(samples) = store.reader().query(&query).unwrap() else { panic!() };
+    assert_eq!((samples.rows.len(), samples.truncated), (200_000, true));
 }
 
 #[test]
@@ -70,11 +174,11 @@ fn a_killed_influxdb_loses_nothing_that_was_handed_over() {
     let mut store =
         InfluxStore::open(influxd.options("kill"), Arc::new(Kept::default()) as _).unwrap();
     store.write(&batch(1, 0, 100)).unwrap();
-    influxd.stop();
+    influxd.0.stop();
     let error = store.write(&batch(2, 100, 100)).unwrap_err();
     assert_eq!(error.class(), Class::Retry, "{error}");
     assert_eq!(store.position().unwrap().unwrap().position, 1);
-    influxd.restart();
+    influxd.0.restart();
     store.write(&batch(2, 100, 100)).unwrap();
     assert_eq!(count(&store), 200);
 }
@@ -153,9 +257,10 @@ fn faked(script: impl FnMut(&[String]) -> Act + Send + 'static) -> Faked {
 }
 
 fn fake_options(fake: &Fake, folder: &Path) -> InfluxOptions {
-    let token = Secret::new("t".to_owned());
+    let token = Token::from(Secret::new("t".to_owned()));
     let options = InfluxOptions::new(&fake.url, "o", "b", token, folder.join("cursor"));
-    InfluxOptions { timeout: Duration::from_secs(5), batch_lines: 64, ..options }
+    let limits = Limits { timeout: Duration::from_secs(5), batch_lines: 64, ..Limits::default() };
+    InfluxOptions { limits, ..options }
 }
 
 impl Faked {
@@ -210,7 +315,7 @@ fn requests_over_a_network_are_compressed_and_say_the_same() {
     }
     assert_eq!(plain.fake.stored(), zipped.fake.stored());
     assert_eq!(plain.fake.requests(), zipped.fake.requests());
-    let token = || Secret::new("t".to_owned());
+    let token = || Token::from(Secret::new("t".to_owned()));
     for (url, is_compressed) in [
         ("http://127.0.0.1:8086", false),
         ("http://[::1]:8086", false),
@@ -278,6 +383,58 @@ fn an_overloaded_database_is_left_alone_and_gets_each_line_once_it_answers() {
         // What was taken is not sent again: five ranges, each refused at most once.
         assert!(f.fake.requests().len() <= 10, "{:?}", f.fake.requests());
     }
+}
+
+#[test]
+fn a_pause_that_is_asked_for_reaches_the_writer() {
+    for status in [429, 503] {
+        let mut n = 0;
+        let mut f = faked(move |_| {
+            n += 1;
+            if n == 1 { Act::AskFor(status, 7) } else { Act::Take }
+        });
+        let error = f.store.write(&batch(1, 0, 30)).unwrap_err();
+        let StoreError::Unavailable { pause_ms, .. } = error else { panic!("{error}") };
+        assert_eq!(pause_ms, 7_000);
+        f.store.write(&batch(1, 0, 30)).unwrap();
+        assert_eq!(f.fake.stored().len(), 30);
+    }
+}
+
+#[test]
+fn an_answer_of_a_huge_size_is_refused_with_words() {
+    let f = faked(|_| Act::Take);
+    let shape = Shape::Raw { limit: 10 };
+    let names = || ("huge".to_owned(), "M".to_owned(), "u_a".to_owned());
+    let (site, device, quantity) = names();
+    let query = HistoryQuery { site, device, quantity, from: DAY, to: DAY + HOUR, shape };
+    let error = f.store.reader().query(&query).unwrap_err();
+    assert_eq!(error.class(), Class::Reject);
+    assert!(error.to_string().contains("ask for a shorter range"), "{error}");
+}
+
+#[test]
+fn too_many_series_are_set_aside_by_that_name() {
+    let mut f = faked(|lines| match has(lines, &["3.0"]) {
+        true => Act::Answer(422, "max-values-per-tag limit exceeded (9/9)"),
+        false => Act::Take,
+    });
+    f.insist(&batch(1, 0, 30));
+    assert_eq!(f.refused(), [("too_many_series", line(3))]);
+    assert_eq!(f.fake.stored().len(), 29);
+}
+
+#[test]
+fn an_outage_lets_no_memory_grow() {
+    // Whatever the length of the outage, one batch is held: the writer hands over the same again.
+    let mut f = faked(|_| Act::Answer(503, "down"));
+    for _ in 0..200 {
+        assert_eq!(f.store.write(&batch(1, 0, 300)).unwrap_err().class(), Class::Retry);
+    }
+    let before = f.fake.requests().len();
+    f.store.write(&batch(1, 0, 300)).unwrap_err();
+    assert!(f.fake.requests().len() - before <= 2, "a database that is down is left alone");
+    assert_eq!((f.refused(), f.store.position().unwrap()), (Vec::new(), None));
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) const CHECKS: &[Check] = &[
     ("a_limit_cuts_and_says_so", a_limit_cuts_and_says_so),
     ("days_and_years_join", days_and_years_join),
     ("late_samples_mend_what_was_condensed", late_samples_mend_what_was_condensed),
+    ("fifty_thousand_devices_are_told_apart", fifty_thousand_devices_are_told_apart),
+    ("a_line_of_nothing_but_bad_samples_is_kept", a_line_of_nothing_but_bad_samples_is_kept),
     ("unreasonable_questions_are_refused", unreasonable_questions_are_refused),
 ];
 
@@ -84,11 +86,11 @@ impl Subject {
     }
 }
 
-fn bits(rows: &[ingest::store::SampleRow]) -> Vec<(i64, Option<u64>, wire::Quality)> {
+pub(crate) fn bits(rows: &[ingest::store::SampleRow]) -> Vec<(i64, Option<u64>, wire::Quality)> {
     rows.iter().map(|r| (r.t, r.value.map(f64::to_bits), r.quality)).collect()
 }
 
-fn same_windows(got: &Windows, model: &Model, from: i64, to: i64) {
+pub(crate) fn same_windows(got: &Windows, model: &Model, from: i64, to: i64) {
     let grid = Grid::new(from, to, got.step_ms).unwrap();
     assert_eq!((got.start, got.q.len()), (grid.start, grid.len));
     for (i, want) in model.windows(&grid).iter().enumerate() {
@@ -386,6 +388,44 @@ fn late_samples_mend_what_was_condensed(s: &mut Subject) {
     model.write(&late, 0);
     s.write(vec![m.block(2, &late)]);
     s.matches(&model, ("S", "M1", "u_a"), DAY, DAY + 3 * HOUR);
+}
+
+/// Devices of one site.
+const DEVICES: usize = 50_000;
+
+fn fifty_thousand_devices_are_told_apart(s: &mut Subject) {
+    let names: Vec<&'static str> =
+        (0..DEVICES).map(|n| &*Box::leak(format!("M{n:05}").into_boxed_str())).collect();
+    for (i, some) in names.chunks(10_000).enumerate() {
+        let block = |(n, name): (usize, &&'static str)| {
+            device("S", name, &["u_a"]).block(i as u64 + 1, &[one(DAY, (i * 10_000 + n) as f64)])
+        };
+        s.write(some.iter().enumerate().map(block).collect());
+    }
+    for n in [0, 1, 9_999, 10_000, 31_234, DEVICES - 1] {
+        let got = s.raw(("S", names[n], "u_a"), DAY, DAY + HOUR, 10);
+        let rows: Vec<_> = got.rows.iter().map(|r| (r.t, r.value)).collect();
+        assert_eq!(rows, [(DAY, Some(n as f64))]);
+    }
+    assert_eq!(s.raw(("S", "M50000", "u_a"), DAY, DAY + HOUR, 10).rows, []);
+    assert_eq!(*s.refused.0.lock().unwrap(), []);
+}
+
+/// Cells without a number: some of a row, a whole row, and a number beside them.
+fn a_line_of_nothing_but_bad_samples_is_kept(s: &mut Subject) {
+    let m = device("S", "M1", &["u_a", "u_b"]);
+    let none = f64::NAN;
+    let rows: Vec<Row> = vec![
+        (DAY, vec![(none, BAD), (1.0, GOOD)]),
+        (DAY + 1_000, vec![(none, BAD), (none, STALE)]),
+        (DAY + 2_000, vec![(2.0, GOOD), (none, BAD)]),
+    ];
+    s.write(vec![m.block(1, &rows)]);
+    for (column, quantity) in m.quantities.iter().enumerate() {
+        let mut model = Model::default();
+        model.write(&rows, column);
+        s.matches(&model, ("S", "M1", quantity), DAY, DAY + HOUR);
+    }
 }
 
 fn unreasonable_questions_are_refused(s: &mut Subject) {

@@ -107,10 +107,13 @@ impl<S: Step> Lane<S> {
         let mut order: Vec<u32> = (0u32..).take(block.rows.len()).collect();
         order.sort_by_key(|row| block.rows[*row as usize].t);
         let closed_at = block.clock.closed_at + shift;
-        let first = order.first().map_or(closed_at, |row| block.rows[*row as usize].t + shift);
+        let first = order.first().map(|row| block.rows[*row as usize].t + shift);
+        // A closing time that is not believed begins nothing: time is where it was.
+        let believed = (!block.ahead).then_some(closed_at);
+        let first = first.or(believed);
         let leapt = self.leaps(block, closed_at);
-        self.enter(block, first, broken || leapt);
-        if broken && self.now.is_none() {
+        self.enter(block, first.or(self.now), broken || leapt);
+        if let Some(first) = first.filter(|_| broken && self.now.is_none()) {
             // An engine that begins in the middle: that nothing was heard before `first` proves nothing.
             self.facts_until(first, out);
             self.engine.hole(first);
@@ -148,10 +151,10 @@ impl<S: Step> Lane<S> {
     }
 
     /// Opens a time segment or marks a break, as the block's place asks.
-    fn enter(&mut self, block: &BlockRecord<S::Quality>, first: Ms, broken: bool) {
+    fn enter(&mut self, block: &BlockRecord<S::Quality>, first: Option<Ms>, broken: bool) {
         let place = (block.key.epoch, block.clock.segment);
         let before = self.place.replace(place);
-        let (Some(before), Some(now)) = (before, self.now) else { return };
+        let (Some(before), Some(now), Some(first)) = (before, self.now, first) else { return };
         let new_epoch = before.0 != place.0;
         // The block counts the steps of its epoch, so that a lane with a hole numbers its segments as one without.
         let steps = if new_epoch {

@@ -1,6 +1,6 @@
 //! Eviction: only what the caller names, in small transactions so that appends never wait long.
 
-use std::collections::hash_map::Entry;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use super::txn::write_sets;
@@ -93,8 +93,8 @@ impl Log {
 fn without(
     sets: &HashMap<u32, BTreeMap<u64, EpochSets>>,
     freed: &[rows::Freed],
-) -> HashMap<(u32, u64), EpochSets> {
-    let mut changed: HashMap<(u32, u64), EpochSets> = HashMap::new();
+) -> BTreeMap<(u32, u64), EpochSets> {
+    let mut changed: BTreeMap<(u32, u64), EpochSets> = BTreeMap::new();
     for f in freed {
         let key = (f.gateway, f.epoch);
         let set = match changed.entry(key) {

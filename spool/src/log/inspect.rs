@@ -1,8 +1,10 @@
 //! What a log still holds of a gateway: for a reader that lost its own place and has to find one again.
 
-use rusqlite::{OptionalExtension as _, params};
+use std::path::Path;
 
-use super::{EpochSets, LogReader, Pair, rows};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+
+use super::{Entry, EpochSets, LogReader, Pair, SHAPE, rows};
 use crate::error::Error;
 
 /// Where a block lies.
@@ -16,7 +18,58 @@ pub struct Place {
     pub position: u64,
 }
 
+/// What a log holds, read from end to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The first position that is there; 0 where nothing is.
+    pub first: u64,
+    /// The last one; 0 where nothing is.
+    pub last: u64,
+    /// Records, damaged ones with them.
+    pub records: u64,
+    /// Records whose checksum does not fit.
+    pub damaged: u64,
+}
+
+/// Bytes read at once.
+const CHECK_BYTES: usize = 4 << 20;
+
 impl LogReader {
+    /// A reader of a log that no [`Log`](super::Log) of this process has open; it changes nothing.
+    ///
+    /// # Errors
+    /// Where the file is not there or is no log.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let run = || {
+            let conn = Connection::open_with_flags(path, flags)?;
+            conn.execute_batch("PRAGMA query_only=ON; PRAGMA cell_size_check=ON;")?;
+            let application: u32 = conn.query_row("PRAGMA application_id", [], |r| r.get(0))?;
+            if application == SHAPE.application_id { Ok(conn) } else { Err(rows::broken("log")) }
+        };
+        let conn = run().map_err(|e| Error::sqlite("open", path, e))?;
+        Ok(Self { conn, path: path.to_path_buf() })
+    }
+
+    /// Reads every record and looks at its checksum.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a page cannot be read.
+    pub fn check(&self) -> Result<Contents, Error> {
+        let mut found = Contents::default();
+        loop {
+            let entries = self.read_from(found.last, CHECK_BYTES, &[])?;
+            let Some(last) = entries.last() else { return Ok(found) };
+            if found.records == 0 {
+                found.first = entries[0].position();
+            }
+            found.last = last.position();
+            found.records += entries.len() as u64;
+            let damaged = entries.iter().filter(|e| matches!(e, Entry::Damaged { .. }));
+            found.damaged += damaged.count() as u64;
+        }
+    }
+
     /// True where every record from the first one on is still there: nothing was evicted or discarded.
     ///
     /// # Errors

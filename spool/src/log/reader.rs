@@ -3,9 +3,9 @@
 //! Each reading thread owns one [`LogReader`]. It must never keep a statement open between calls: an
 //! open read transaction would keep the journal from being written back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::{NewRecord, rows};
 use crate::error::Error;
@@ -13,6 +13,8 @@ use crate::file::File;
 
 /// Page cache of a reading connection, KiB.
 const CACHE_KIB: u32 = 4 << 10;
+/// How long a reader of another process waits for a lock, ms.
+const BUSY_MS: u64 = 5_000;
 /// Most positions that one call of [`LogReader::at`] takes.
 const AT_MAX: usize = 500;
 
@@ -81,12 +83,29 @@ impl Entry {
 #[derive(Debug)]
 pub struct LogReader {
     pub(super) conn: Connection,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl LogReader {
     pub(super) fn new(file: &File) -> Result<Self, Error> {
         Ok(Self { conn: file.reader(CACHE_KIB)?, path: file.path.clone() })
+    }
+
+    /// A reader of `dir/log.db` in another process than its writer: for commands that may be used beside the service.
+    ///
+    /// # Errors
+    /// Where there is no such file, or it cannot be read.
+    pub fn beside(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("log.db");
+        let run = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let conn = Connection::open_with_flags(&path, flags)?;
+            conn.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+            conn.execute_batch("PRAGMA query_only=ON; PRAGMA trusted_schema=OFF;")?;
+            Ok(conn)
+        };
+        let conn = run().map_err(|e| Error::sqlite("open for reading", &path, e))?;
+        Ok(Self { conn, path })
     }
 
     /// Records with a position above `after`, in order, until their bytes pass `bytes_max` (at least

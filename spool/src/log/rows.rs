@@ -136,6 +136,27 @@ pub(super) fn sha(
     found.map(|b| b.try_into().map_err(|_| broken("digest"))).transpose()
 }
 
+/// Whether a record lies at a position.
+pub(super) fn is_there(conn: &Connection, position: u64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM record WHERE position = ?1")?
+        .exists([position.cast_signed()])
+}
+
+/// Receive time of a block's record.
+pub(super) fn received_at(
+    conn: &Connection,
+    no: u32,
+    epoch: u64,
+    seq: u64,
+) -> rusqlite::Result<Option<i64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT r.received_at FROM block b JOIN record r ON r.position = b.position
+         WHERE b.gateway = ?1 AND b.epoch = ?2 AND b.seq = ?3",
+    )?;
+    let key = params![no, epoch.cast_signed(), seq.cast_signed()];
+    statement.query_row(key, |r| r.get(0)).optional()
+}
+
 /// Bytes of the blocks of an epoch whose seq is greater.
 pub(super) fn bytes_behind(
     conn: &Connection,

@@ -83,6 +83,10 @@ fn records(
         let Ok(Some(r)) = rows::record_row(row) else { return Ok(()) };
         let no = names.get(&r.gateway).copied().unwrap_or(0);
         let mut copy = || {
+            // A damaged tree may lead to one page by two ways: the second time it is nothing new.
+            if rows::is_there(&target.conn, r.position)? {
+                return Ok(());
+            }
             copy_row(&target.conn, no, &r)?;
             if r.block {
                 found.kept.insert((no, r.epoch, r.seq));

@@ -26,9 +26,9 @@ pub struct Txn<'a> {
     log: &'a mut Log,
     rows: Vec<Row>,
     names: Vec<(String, u32)>,
-    sets: HashMap<(u32, u64), Option<EpochSets>>,
+    sets: BTreeMap<(u32, u64), Option<EpochSets>>,
     kv: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    manifests: HashMap<(u32, [u8; 16]), Vec<u8>>,
+    manifests: BTreeMap<(u32, [u8; 16]), Vec<u8>>,
     discards: Vec<u64>,
     bytes: u64,
 }
@@ -48,9 +48,9 @@ impl<'a> Txn<'a> {
             log,
             rows: Vec::new(),
             names: Vec::new(),
-            sets: HashMap::new(),
+            sets: BTreeMap::new(),
             kv: BTreeMap::new(),
-            manifests: HashMap::new(),
+            manifests: BTreeMap::new(),
             discards: Vec::new(),
             bytes: 0,
         }

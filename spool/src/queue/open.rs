@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::mark::Mark;
 use super::rows::{self, COUNTERS, LOSSES};
 use super::{
-    Counters, EPOCHS_MAX, EpochState, File, GapRange, Key, Link, Losses, OpenReport, SHAPE, Spool,
-    SpoolOptions, State, epoch, file, salvage,
+    Counters, EPOCHS_MAX, EpochState, File, GapRange, Key, Link, Losses, MarkFile, OpenReport,
+    SHAPE, Spool, SpoolOptions, State, epoch, file, salvage,
 };
 use crate::error::Error;
 use crate::log::Pair;
@@ -42,7 +43,7 @@ impl Spool {
     ) -> Result<(Self, OpenReport), Error> {
         let path = Self::path(dir);
         let opened = file::open(&path, &SHAPE, options.now_ms)?;
-        let (file, state, report) = if opened.aside.is_some() {
+        let (file, mut state, mut report) = if opened.aside.is_some() {
             salvage::copy(opened, known)?
         } else {
             match load(&opened.file) {
@@ -55,6 +56,10 @@ impl Spool {
                 Err(e) => return Err(e),
             }
         };
+        let mark = MarkFile::open(&path);
+        if let Some(mark) = mark.mark() {
+            state.missing(mark, &mut report);
+        }
         let mut spool = Self::with(file, state, options);
         spool.load_manifests()?;
         spool.load_gaps();
@@ -64,6 +69,7 @@ impl Spool {
     fn with(file: File, state: State, options: &SpoolOptions) -> Self {
         let numbers = state.epochs.values().map(|e| (e.epoch, e.no)).collect();
         Self {
+            mark: MarkFile::open(&file.path),
             file,
             archive: None,
             memory: None,
@@ -209,18 +215,24 @@ impl Spool {
         self.gaps.extend(found);
     }
 
-    /// Writes acks that are not on the disk yet.
+    /// Writes acks that are not on the disk yet, and marks apart from the database how far it is.
     ///
     /// # Errors
     /// Disk errors; nothing is lost by them but the acks' durability.
     pub fn flush(&mut self) -> Result<(), Error> {
-        if self.state.is_clean() {
-            return Ok(());
+        if !self.state.is_clean() {
+            let state = &self.state;
+            self.file.transact("write acks to", |conn| save(conn, state, &[]))?;
+            self.state.clean();
         }
-        let state = &self.state;
-        self.file.transact("write acks to", |conn| save(conn, state, &[]))?;
-        self.state.clean();
-        Ok(())
+        let (polled, backlog) = (self.state.counters.polled, self.state.counters.backlog());
+        match self.now().filter(|_| self.memory.is_none()) {
+            Some(e) => {
+                let mark = Mark { epoch: e.epoch, link: e.link, last: e.last, polled, backlog };
+                self.mark.write(mark)
+            }
+            None => Ok(()),
+        }
     }
 }
 

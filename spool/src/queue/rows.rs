@@ -206,6 +206,12 @@ pub(super) fn put_epoch(conn: &Connection, epoch: &EpochState) -> rusqlite::Resu
     put_state(conn, &epoch_key(epoch.no), &epoch.to_bytes())
 }
 
+/// Deletes the rows of all epochs: what is known now is written anew.
+pub(super) fn forget_epochs(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM state WHERE substr(key, 1, 5) = CAST('epoch' AS BLOB)", [])?;
+    Ok(())
+}
+
 /// All state rows whose checksum fits; the second value is true where one did not or was unreadable.
 pub(super) fn states(conn: &Connection) -> rusqlite::Result<(Vec<Pair>, bool)> {
     let mut statement = conn.prepare("SELECT key, value, crc FROM state ORDER BY key")?;

@@ -77,6 +77,10 @@ fn blocks(
         let fail = || target.fail("salvage into");
         let id: i64 = row.get(0).map_err(fail())?;
         let (no, seq) = epoch::split(id);
+        // A damaged tree may lead to one page by two ways: the second time it is nothing new.
+        if rows::born(&target.conn, id).map_err(fail())?.is_some() {
+            return Ok(());
+        }
         if !keep(state, kept, (no, seq, id), &block, manifest) {
             return Ok(());
         }

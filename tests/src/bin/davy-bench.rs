@@ -10,12 +10,16 @@ use anyhow::Result;
 use clap::Parser;
 use tests::bench::load::Load;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, latency, outage, queryable, raw, store, throughput};
+use tests::bench::{
+    bytes, edge, history, history_influx, latency, outage, queryable, raw, restart, store,
+    throughput,
+};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only sections whose name starts so: wire, store, throughput.q1, throughput.q20.sink, gateway, latency …
+    /// Only sections whose name starts so: wire, store, history, throughput.q1, throughput.q20.sink, gateway, restart,
+    /// latency …
     #[arg(long)]
     only: Vec<String>,
     /// Divides the load: 1 for figures to publish, 10 for a quick look.
@@ -45,6 +49,13 @@ async fn main() -> Result<ExitCode> {
     if wanted("store") {
         section(&mut report, "store", async |r| store::run(r, scale)).await;
     }
+    if wanted("history.embedded") {
+        section(&mut report, "history.embedded", async |r| history::run(r, scale)).await;
+    }
+    if wanted("history.influxdb") {
+        let run = async |r: &mut Report| history_influx::run(r, scale).await;
+        section(&mut report, "history.influxdb", run).await;
+    }
     for (name, shape) in throughput::shapes(scale) {
         let title = format!("influxd.{name}");
         // What InfluxDB itself takes in other ways is for who tunes the store, not part of every run.
@@ -71,6 +82,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("gateway") {
         section(&mut report, "gateway", async |r| edge::run(r).await).await;
+    }
+    if wanted("restart") {
+        section(&mut report, "restart", async |r| restart::run(r, scale).await).await;
     }
     if wanted("latency_ms") {
         section(&mut report, "latency_ms", async |r| latency::run(r).await).await;
@@ -222,6 +236,22 @@ fn table(report: &Report) {
     }
     store_outage(report);
     println!(
+        "restart        {} s from the start of the process to the first evaluation with {} rules at {} gateways, {} MB ({} MB at most); the evaluator alone {} s",
+        figure("restart.process_s"),
+        figure("restart.rules"),
+        figure("restart.gateways"),
+        figure("restart.rss_mb"),
+        figure("restart.peak_mb"),
+        figure("restart.evaluator_s")
+    );
+    println!(
+        "history        1 M samples of InfluxDB as 3,000 min/max: p50 {} p99 {} ms; condensed minutes {}, hours {} ms",
+        figure("history.influxdb.million_p50_ms"),
+        figure("history.influxdb.million_p99_ms"),
+        figure("history.influxdb.minutes_p50_ms"),
+        figure("history.influxdb.hours_p50_ms")
+    );
+    println!(
         "latency        alarm p50 {} ms, p99 {} ms from reply to browser; newest values {} and {} ms\n",
         figure("latency_ms.p50"),
         figure("latency_ms.p99"),
@@ -246,6 +276,11 @@ fn table(report: &Report) {
         report.get(&format!("throughput.{shape}.sink.cpu_s_per_million")).map(|cost| 1.0 / cost)
     };
     let goals = [
+        (
+            "history: ≤ 100 ms for 1 M samples as min/max points, p99",
+            report.get("history.chart.p99_ms"),
+            Wanted::Most(100.0),
+        ),
         ("q1: ≥ 10 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(10.0)),
         ("q20: ≥ 3 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(3.0)),
         ("q1: ≥ 0.8 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.8)),
@@ -262,6 +297,11 @@ fn table(report: &Report) {
             report.get("wire.bytes_per_sample.transformer"),
             Wanted::Most(3.0),
         ),
+        (
+            "history: 1 M samples of InfluxDB ≤ 300 ms",
+            report.get("history.influxdb.million_p50_ms"),
+            Wanted::Most(300.0),
+        ),
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
         (
             "store away: memory grows by ≤ 10 %",
@@ -277,6 +317,11 @@ fn table(report: &Report) {
             "store back: catches up at ≥ 3 × live",
             report.get("outage.catch_up_over_live"),
             Wanted::Least(3.0),
+        ),
+        (
+            "restart: a million rules back in < 3 s",
+            report.get("restart.process_s"),
+            Wanted::Most(3.0),
         ),
         (
             "alarm: p99 < 200 ms from reply to browser",

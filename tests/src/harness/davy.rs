@@ -224,6 +224,16 @@ impl Centre {
         Ok(series_of(&self.client.get(self.url("/metrics")).send().await?.text().await?))
     }
 
+    /// Status and JSON of a page that needs no session: `/healthz`, `/readyz`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn health(&self, path: &str) -> Result<(u16, Value)> {
+        let answer = self.client.get(self.url(path)).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, serde_json::from_str(&answer.text().await?)?))
+    }
+
     /// What its administrator must know now, as code → English words.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::process::{Process, free_port, server_binary};
@@ -25,11 +25,21 @@ impl Mosquitto {
     /// # Errors
     /// When mosquitto is not installed: with the ways to get it.
     pub async fn start() -> Result<Mosquitto> {
+        let limits =
+            "max_inflight_messages 1000\nmax_queued_messages 0\nmax_queued_bytes 268435456\n";
+        Mosquitto::start_with(limits).await
+    }
+
+    /// Starts one with other limits than the README asks for.
+    ///
+    /// # Errors
+    /// When mosquitto is not installed: with the ways to get it.
+    pub async fn start_with(limits: &str) -> Result<Mosquitto> {
         let folder = TempDir::new()?;
         let port = free_port()?;
         let config = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-             max_inflight_messages 1000\nmax_queued_messages 0\nmax_queued_bytes 268435456\nlog_dest stderr\n",
+             {limits}log_dest stderr\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), config)?;
@@ -41,6 +51,14 @@ impl Mosquitto {
         let mut broker = Mosquitto { process: None, folder, program, port };
         broker.resume().await?;
         Ok(broker)
+    }
+
+    /// SIGSTOP or SIGCONT, by name without SIG: it keeps its connections and does nothing.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(name)
     }
 
     /// SIGKILL: what it held in memory is gone, as on a power cut.

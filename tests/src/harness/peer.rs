@@ -64,8 +64,20 @@ impl Peer {
     /// # Errors
     /// When the broker does not take it.
     pub async fn publish(&mut self, topic: &str, payload: Vec<u8>) -> Result<()> {
+        self.publish_as(topic, false, payload).await
+    }
+
+    /// The same; the broker keeps the message for whoever subscribes later.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub async fn publish_retained(&mut self, topic: &str, payload: Vec<u8>) -> Result<()> {
+        self.publish_as(topic, true, payload).await
+    }
+
+    async fn publish_as(&mut self, topic: &str, retain: bool, payload: Vec<u8>) -> Result<()> {
         ensure!(payload.len() < PACKET_MAX, "too long for this client");
-        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await?;
+        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await?;
         self.published += 1;
         let wanted = self.published;
         let confirmed = self.seen.wait_for(|s| s.confirmed >= wanted || s.ended.is_some());

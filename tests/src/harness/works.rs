@@ -37,9 +37,9 @@ pub struct Played {
 
 /// The works, all running unless a test has stopped a part.
 #[derive(Debug)]
-pub struct Works {
+pub struct Works<B = Mosquitto> {
     /// The broker.
-    pub broker: Mosquitto,
+    pub broker: B,
     /// The centre.
     pub centre: Centre,
     /// The gateway.
@@ -53,15 +53,41 @@ pub struct Works {
     _folder: TempDir,
 }
 
-impl Works {
+impl Works<Mosquitto> {
     /// Prepares everything; only the broker and the devices run.
     ///
     /// # Errors
     /// When a part cannot be prepared.
     pub async fn prepare(store: &Store, played: Vec<Played>) -> Result<Works> {
-        let folder = TempDir::new()?;
         let broker = Mosquitto::start().await?;
-        let address = format!("127.0.0.1:{}", broker.port);
+        let port = broker.port;
+        Works::prepare_on(broker, port, store, played).await
+    }
+
+    /// Prepares and starts everything, and signs in.
+    ///
+    /// # Errors
+    /// When a part cannot be started.
+    pub async fn start(store: &Store, played: Vec<Played>) -> Result<Works> {
+        let mut works = Works::prepare(store, played).await?;
+        works.start_all().await?;
+        Ok(works)
+    }
+}
+
+impl<B> Works<B> {
+    /// Prepares everything on a broker that runs at `port`.
+    ///
+    /// # Errors
+    /// When a part cannot be prepared.
+    pub async fn prepare_on(
+        broker: B,
+        port: u16,
+        store: &Store,
+        played: Vec<Played>,
+    ) -> Result<Works<B>> {
+        let folder = TempDir::new()?;
+        let address = format!("127.0.0.1:{port}");
         let registry = registry(&played);
         let ids: Vec<_> = played.iter().map(|p| p.id).collect();
         let models: Vec<_> = played.iter().map(|p| p.recording.model).collect();
@@ -89,16 +115,6 @@ impl Works {
         let text = file.text(&buses)?;
         let gateway = Gateway::prepare(folder.path(), GATEWAY, file.status_port, &text)?;
         Ok(Works { broker, centre, gateway, key, replay, ids, _devices: devices, _folder: folder })
-    }
-
-    /// Prepares and starts everything, and signs in.
-    ///
-    /// # Errors
-    /// When a part cannot be started.
-    pub async fn start(store: &Store, played: Vec<Played>) -> Result<Works> {
-        let mut works = Works::prepare(store, played).await?;
-        works.start_all().await?;
-        Ok(works)
     }
 
     /// Starts centre and gateway, and signs in.

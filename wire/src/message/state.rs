@@ -39,6 +39,12 @@ pub struct State {
     pub devices: Vec<DeviceHealth>,
     /// Last gasp: mains of the gateway is gone.
     pub on_battery: bool,
+    /// The gateway's own clock minus the centre's time, ms, where an ack let it measure that; its blocks may follow the
+    /// centre all the same.
+    pub centre_difference_ms: Option<i64>,
+    /// Counter of the first message of the connection that carries this; 0 = not said. Whoever gets a later message of
+    /// the same connection and never an earlier one has a broker that drops.
+    pub first_counter: u64,
 }
 
 /// Health of one device behind a gateway.
@@ -78,6 +84,8 @@ impl State {
             declared_lost: self.declared_lost,
             devices: self.devices.iter().map(device).collect(),
             on_battery: self.on_battery,
+            centre_difference_ms: self.centre_difference_ms,
+            first_counter: self.first_counter,
         }
         .encode_to_vec()
     }
@@ -114,6 +122,8 @@ impl State {
             declared_lost: state.declared_lost,
             devices: devices.collect::<Result<_, DecodeError>>()?,
             on_battery: state.on_battery,
+            centre_difference_ms: state.centre_difference_ms,
+            first_counter: state.first_counter,
         })
     }
 }

@@ -60,6 +60,8 @@ fn state() -> State {
         declared_lost: 5,
         devices: vec![device],
         on_battery: true,
+        centre_difference_ms: Some(-5),
+        first_counter: 41,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use rules::evaluator::{DutyEvent, Output, Page, Past, Reason};
+use rules::evaluator::{DutyEvent, Evaluator, Output, Page, Past, Reason};
 use rules::{Text, Transition, TransitionKind};
 
 use super::super::known::Known;
@@ -20,6 +20,8 @@ use crate::log::{FollowError, Lineage};
 use crate::receive::gateway::KEPT_PREFIX;
 use crate::state::{Position, Snapshot};
 
+/// Gateways whose snapshots are in memory at once.
+const READ_GATEWAYS: usize = 64;
 /// Bytes of facts read from the log at once.
 const READ_BYTES: usize = 4 << 20;
 
@@ -43,15 +45,24 @@ impl<E: Engines> Cursor<E> {
             from = snapshot.at.position;
         }
         let mut lost = BTreeSet::new();
-        for name in names.into_iter().filter(|name| name != CENTRE) {
-            match self.kept(&name)? {
-                // Nothing was ever evaluated under this name.
-                Kept::Never => {}
-                Kept::Here(snapshot) if has_own && self.is_restored(&name, &snapshot)? => {
-                    from = from.min(snapshot.at.position);
+        let names: Vec<String> = names.into_iter().filter(|name| name != CENTRE).collect();
+        for names in names.chunks(READ_GATEWAYS) {
+            let mut found = Vec::with_capacity(names.len());
+            for name in names {
+                match self.kept(name)? {
+                    // Nothing was ever evaluated under this name.
+                    Kept::Never => {}
+                    Kept::Here(snapshot) if has_own => found.push((name, snapshot)),
+                    Kept::Here(_) | Kept::Foreign => drop(lost.insert(name.clone())),
                 }
-                Kept::Here(_) | Kept::Foreign => {
-                    lost.insert(name);
+            }
+            let (named, snapshots): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            let read = self.centre.read_gateways(&snapshots);
+            for ((name, snapshot), evaluator) in named.into_iter().zip(&snapshots).zip(read) {
+                if self.is_restored(name, snapshot, evaluator)? {
+                    from = from.min(snapshot.at.position);
+                } else {
+                    lost.insert(name.clone());
                 }
             }
         }
@@ -75,8 +86,14 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Puts a gateway's evaluator back; `false` where its snapshot cannot be used.
-    fn is_restored(&mut self, name: &str, snapshot: &Snapshot) -> Result<bool, CursorError> {
-        if !self.is_followed(snapshot)? || !self.centre.restore_gateway(name, snapshot) {
+    fn is_restored(
+        &mut self,
+        name: &str,
+        snapshot: &Snapshot,
+        evaluator: Option<Evaluator<E::Engine>>,
+    ) -> Result<bool, CursorError> {
+        let Some(evaluator) = evaluator else { return Ok(false) };
+        if !self.is_followed(snapshot)? || !self.centre.restore_gateway(name, evaluator) {
             return Ok(false);
         }
         let is_stuck = self.is_stuck(name, snapshot.at.position).map_err(log)?;
@@ -114,7 +131,14 @@ impl<E: Engines> Cursor<E> {
         let lineage = &self.log.shared().lineage;
         let is_shared = |at: Position| resolve(lineage, at) == at.position;
         let mut shared = found.into_iter().filter(|snapshot| is_shared(snapshot.at));
-        let Some(snapshot) = shared.next() else { return Ok(Kept::Foreign) };
+        let Some(snapshot) = shared.next() else {
+            if name != CENTRE && self.log.reader().is_whole().map_err(log)? {
+                // It is judged again from its first record: nothing that was judged on another log stays beside that.
+                let (gateway, to) = (name.to_owned(), before_the_first());
+                self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
+            }
+            return Ok(Kept::Foreign);
+        };
         let second = shared.next();
         if newest != snapshot.at && name != CENTRE {
             let (gateway, to) = (name.to_owned(), snapshot.clone());
@@ -173,7 +197,7 @@ impl<E: Engines> Cursor<E> {
         let now = self.clock.now_ms();
         let left = self.centre.rebuild_own(at, known.clone(), silent, now);
         for alarm in left {
-            self.close(CENTRE, alarm);
+            self.close(CENTRE, alarm, no_longer());
         }
         Ok(known)
     }
@@ -216,7 +240,7 @@ impl<E: Engines> Cursor<E> {
             let is_own =
                 self.ask(|state| async move { state.is_judged_on(&gateway, &asked).await })?;
             if is_own {
-                self.close(name, alarm);
+                self.close(name, alarm, no_longer());
             }
         }
         Ok(())
@@ -226,18 +250,16 @@ impl<E: Engines> Cursor<E> {
     fn gateways_of_the_log(&self) -> Result<BTreeSet<String>, CursorError> {
         let rows = self.log.reader().scan(KEPT_PREFIX.as_bytes()).map_err(log)?;
         let name = |key: &[u8]| String::from_utf8(key[KEPT_PREFIX.len()..].to_vec()).ok();
-        Ok(rows.iter().filter_map(|(key, _)| name(key)).collect())
+        let names = rows.iter().filter_map(|(key, _)| name(key));
+        Ok(names.filter(|name| !crate::selfwatch::is_synthetic(name)).collect())
     }
 
     /// Ends an alarm that nothing judges any more, where everybody sees why.
-    fn close(&mut self, evaluator: &str, alarm: Transition) {
+    pub(super) fn close(&mut self, evaluator: &str, alarm: Transition, why: Text) {
         let now = self.clock.now_ms();
         let mut evidence = alarm.evidence;
         evidence.kind = TransitionKind::Clear;
-        evidence.note = Some(Text::new(
-            "规则更新后不再适用于此处, 报警关闭",
-            "the rules changed and this one no longer applies here",
-        ));
+        evidence.note = Some(why);
         let t = now.max(alarm.t);
         let transition = Transition { kind: TransitionKind::Clear, t, evidence, ..alarm };
         let page = Page::Silent(Reason::Eased);
@@ -245,6 +267,19 @@ impl<E: Engines> Cursor<E> {
         let said = Said { gateway: evaluator.to_owned(), output: Output::Duty(event) };
         self.pending.entry(evaluator.to_owned()).or_default().take(said);
     }
+}
+
+/// Where every journal begins.
+fn before_the_first() -> Snapshot {
+    let at = Position { log_id: 0, position: 0 };
+    Snapshot { at, engine_version: 0, fact_revision: 0, verdict_seq: 0, bytes: Vec::new() }
+}
+
+fn no_longer() -> Text {
+    Text::new(
+        "规则更新后不再适用于此处, 报警关闭",
+        "the rules changed and this one no longer applies here",
+    )
 }
 
 fn resolve(lineage: &Lineage, at: Position) -> u64 {

@@ -26,7 +26,7 @@ use super::super::{
 };
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
-use crate::log::record::{BlockMeta, CentreRecord, kind};
+use crate::log::record::{BlockMeta, CentreRecord, Decided, kind};
 use crate::log::{Follower, Lineage, LogRecord, Progress, RecordBody, Shared};
 use crate::receive::gateway::{Kept, key_of};
 use crate::state::entity::progress::snapshot;
@@ -160,6 +160,34 @@ impl Bench {
         let file = self.folder.path().join("state.db");
         std::fs::copy(file.with_extension("old"), &file).unwrap();
         self.reopen_state();
+    }
+
+    /// Where the state database and the log lie, as the service would name them.
+    pub(super) fn paths(&self) -> crate::run::Paths {
+        let root = self.folder.path().to_owned();
+        let state = root.join("state.db");
+        crate::run::Paths { log: root.clone(), store: root.join("store"), state, root }
+    }
+
+    /// Stands still while `work` goes on with the files.
+    pub(super) fn stand_still<T>(&mut self, work: impl AsyncFnOnce(crate::run::Paths) -> T) -> T {
+        self.runtime.block_on(self.state.clone().close()).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        self.log = open_log(other.path());
+        let done = self.runtime.block_on(work(self.paths()));
+        self.log = open_log(self.folder.path());
+        self.reopen_state();
+        done
+    }
+
+    /// Goes on with a log whose starts are those of `lineage`.
+    pub(super) fn start_after(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
+        self.start();
+    }
+
+    pub(super) fn lineage(&self) -> Lineage {
+        self.lineage.clone()
     }
 
     /// Copies the log as it is now.
@@ -371,6 +399,17 @@ impl Bench {
 
     /// The block that the gateway closed at `second` (seq = second + 1) with a reading of `lel`.
     pub(super) fn block(&mut self, epoch: u64, second: i64, lel: f64, received: i64) {
+        self.block_as(epoch, second, lel, (received, Decided::default()));
+    }
+
+    /// The same, with what was decided about it at receive.
+    pub(super) fn block_as(
+        &mut self,
+        epoch: u64,
+        second: i64,
+        lel: f64,
+        (received, decided): (i64, Decided),
+    ) {
         let bytes = self.manifest.encode();
         let key = manifest::key(&bytes);
         let t = BASE + second * 1_000;
@@ -402,7 +441,7 @@ impl Bench {
             epoch,
             seq: block.seq,
             received_at: BASE + received * 1_000,
-            meta: &BlockMeta::default().encode(),
+            meta: &BlockMeta { decided, ..BlockMeta::default() }.encode(),
             bytes: &block.encode(),
         })
         .unwrap();

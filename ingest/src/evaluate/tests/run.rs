@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bench::{BASE, Bench, run};
 use crate::alarms::{Listing, OccurrenceFilter};
-use crate::log::record::CentreRecord;
+use crate::log::record::{CentreRecord, Decided, GoneSpan};
 
 const LEAK: std::ops::Range<i64> = 30..60;
 
@@ -69,6 +69,37 @@ fn restarts_change_neither_journal_nor_pages() {
     assert_eq!(bench.verdict_lines(), replayed);
     let paged = bench.changes().iter().filter(|change| change.pages).count();
     assert_eq!(paged, 1, "{:?}", bench.changes());
+}
+
+// Goal (design §4): blocks beyond the last seq that counts, and those of a gateway that was replaced, are not evaluated.
+// Method: a leak that only such blocks show, then one in the epoch that follows.
+#[test]
+fn blocks_that_do_not_count_are_not_evaluated() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..10 {
+        bench.block(7, second, 3.0, second);
+    }
+    bench.append("gw-1", &CentreRecord::Chain { epoch: 8, after: Some(7), last: 10 }, 10);
+    let before = vec![GoneSpan { epoch: 8, from: 1, to: 10 }];
+    bench.append("gw-1", &CentreRecord::Gone(before), 10);
+    for second in 10..40 {
+        bench.block(7, second, 60.0, second);
+        bench.block(8, second, 3.0, second);
+        bench.tick(second);
+    }
+    bench.set_clock(40);
+    run(&mut bench.cursor());
+    assert!(alarms(&bench).is_empty(), "{:?}", alarms(&bench));
+    for second in 40..80 {
+        let decided = Decided { is_superseded: true, ..Decided::default() };
+        bench.block_as(8, second, 60.0, (second, decided));
+        bench.tick(second);
+    }
+    bench.set_clock(80);
+    run(&mut bench.cursor());
+    assert!(!alarms(&bench).iter().any(|alarm| alarm.0 == "R21"), "{:?}", alarms(&bench));
+    assert!(bench.verdict_lines().is_empty());
 }
 
 // Goal: the log must keep what a restart needs. Method: what is evictable after snapshots, with a hole open.
@@ -273,6 +304,31 @@ fn a_restored_log_takes_the_journal_back_to_what_both_share() {
         "{:?}",
         bench.verdict_lines()
     );
+}
+
+// Goal: a backup older than every snapshot that is kept is judged from its beginning, and its journal holds nothing of the
+// lost log. Method: the copy is taken before the first step, then come more snapshots than are kept.
+#[test]
+fn a_log_older_than_every_snapshot_has_a_journal_of_its_own() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    bench.block(7, 0, 3.0, 0);
+    bench.back_up();
+    for second in 1..200 {
+        bench.block(7, second, lel(second), second);
+        if second % 40 == 0 {
+            bench.set_clock(second);
+            run(&mut bench.cursor());
+        }
+    }
+    assert!(!bench.verdict_lines().is_empty());
+    bench.restore();
+    for second in 1..100 {
+        bench.block(7, second, 3.0, 200 + second);
+    }
+    bench.set_clock(300);
+    run(&mut bench.cursor());
+    assert_eq!(bench.verdict_lines(), bench.replayed());
 }
 
 // Goal: what was decided while the state database failed is not lost. Method: a database that another writer holds.

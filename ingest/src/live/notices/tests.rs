@@ -8,6 +8,9 @@ use crate::api::source::NoticeLevel;
 fn every_notice_is_said_in_both_languages() {
     for code in [
         "broker_down",
+        "broker_refuses",
+        "broker_session_lost",
+        "broker_qos",
         "evaluator_failing",
         "evaluator_behind",
         "log_failing",
@@ -27,6 +30,12 @@ fn every_notice_is_said_in_both_languages() {
         "quarantine_full",
         "released_lost",
         "fact_dropped",
+        "clock_differs",
+        "two_gateways",
+        "muted",
+        "replaced_sends",
+        "broker_drops",
+        "log_small",
     ] {
         let mut notices = Notices::default();
         notices.put(code, "", "in English", 1);

@@ -78,7 +78,7 @@ fn follow(follower: &mut Follower) -> Vec<usize> {
         }
         let positions: Vec<u64> = batch.records.iter().map(|r| r.position).collect();
         assert_eq!(positions, (at + 1..=batch.up_to).collect::<Vec<_>>());
-        batches.push(batch.records.iter().map(|r| r.samples()).sum());
+        batches.push(batch.records.iter().map(|r| r.sample_count()).sum());
         at = batch.up_to;
     }
 }

@@ -9,6 +9,7 @@ use super::super::gateway::Hole;
 use super::super::{Effects, GatewayState, Quarantined};
 use super::{Failed, Worker, finish};
 use crate::metrics::gauge;
+use crate::selfwatch::is_synthetic;
 
 /// Time between two rounds, ms.
 const HOUSE_MS: i64 = 5_000;
@@ -19,6 +20,8 @@ const EVICTIONS_MAX: usize = 16;
 const RETAINED_PERCENT: u64 = 50;
 /// A hole that crowds the log is given up no sooner: several acks have asked for it by then, ms.
 const HOLE_MIN_MS: i64 = 60_000;
+/// Old holes of one gateway given up in one round.
+const HOLES_MAX: usize = 256;
 /// Held blocks given up in one round.
 const LOST_MAX: usize = 64;
 /// Released blocks let go in one round.
@@ -35,6 +38,7 @@ impl Worker {
             .close_holes(now)
             .and_then(|()| self.lose_in_time(now))
             .and_then(|()| self.forget_released(now))
+            .and_then(|()| self.close_replays(now))
             .and_then(|()| self.discard(now));
         if let Err(failed) = kept {
             self.failed(failed)?;
@@ -71,11 +75,25 @@ impl Worker {
                 let behind = txn.log().bytes_behind(name.as_str(), (hole.epoch, hole.seq), &later);
                 behind.map_err(Failed::Log)? > quota
             };
+            let long = kept.is_some_and(|k| k.chain.is_long());
             if Some(hole) != before {
                 self.receiver.touch(&name).kept.hole = Some(hole);
             }
-            if age > hole_max || crowding {
+            if age > hole_max || crowding || long {
                 self.receiver.give_up_hole(&mut txn, &name, now).map_err(Failed::Log)?;
+            }
+            if age > hole_max {
+                // Behind it are holes as old: each must not take as long again.
+                for _ in 1..HOLES_MAX {
+                    let chain = self.receiver.gateway(&name).map(|g| &g.kept.chain);
+                    let next = chain.and_then(|c| c.follower(&txn, name.as_str()));
+                    let Some((epoch, seq)) = next else { break };
+                    let known = txn.log().received_at(name.as_str(), epoch, seq);
+                    if known.map_err(Failed::Log)?.is_none_or(|at| now - at <= hole_max) {
+                        break;
+                    }
+                    self.receiver.give_up_hole(&mut txn, &name, now).map_err(Failed::Log)?;
+                }
             }
         }
         finish(&mut self.receiver, &self.works.quarantine, txn)?;
@@ -168,7 +186,7 @@ impl Worker {
         finish(&mut self.receiver, &self.works.quarantine, txn)
     }
 
-    fn end(&mut self, now: i64) {
+    pub(super) fn end(&mut self, now: i64) {
         let effects: Effects = self.receiver.committed();
         self.tell(effects, now);
     }
@@ -218,7 +236,10 @@ impl Worker {
         let (metrics, progress) = (&self.works.metrics, &self.works.progress);
         metrics.store_position.set(gauge(progress.store_position()));
         metrics.evaluator_position.set(gauge(progress.judged_position()));
-        let heard = self.receiver.gateways().filter(|(_, g)| now - g.ack.heard_at < 60_000);
+        let heard = self
+            .receiver
+            .gateways()
+            .filter(|(name, g)| now - g.ack.heard_at < 60_000 && !is_synthetic(name.as_str()));
         metrics.gateways_heard.set(gauge(heard.count() as u64));
         metrics.quarantine_entries.set(gauge(self.works.quarantine.open_entries()));
         let distrusted = self.receiver.distrusts_own_clock(now);
@@ -239,6 +260,17 @@ impl Worker {
         });
         live.standing("log_crowded", self.crowded, now, || {
             "the durable log is at 80 % or beyond: backfill waits at the gateways; see store and evaluator lag".to_owned()
+        });
+        live.standing("log_small", self.too_small, now, || {
+            "the durable log is too small for what arrives: its reserve does not hold two snapshot intervals; raise [log] bytes_max".to_owned()
+        });
+        let dropped = self.receiver.dropped_by_broker(now);
+        live.standing("broker_drops", dropped > 0, now, || {
+            format!("the broker took {dropped} message(s) within the last hour and never delivered them; the gateways send them again, nothing is lost; give the broker the settings of the README (mosquitto: max_queued_messages 0)")
+        });
+        let differ = self.receiver.clocks_differ(now);
+        live.standing("clock_differs", differ.is_some(), now, || {
+            differ.map(|d| d.text()).unwrap_or_default()
         });
         live.standing("log_failing", self.works.failing.load(Ordering::Relaxed), now, || {
             "the durable log cannot be written: nothing is acked; check the disk of state_dir"

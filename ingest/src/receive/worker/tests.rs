@@ -10,6 +10,8 @@ use wire::message::{Item, Stamp, Uplink};
 use wire::{Block, Boot, Epoch, GatewayName, Key, Readings};
 
 use super::*;
+
+mod replay;
 use crate::log::record::kind;
 use crate::log::{Follower, Found, Lineage};
 use crate::receive::Known;
@@ -58,14 +60,18 @@ fn key() -> Key {
 
 impl Rig {
     fn new(gateway_quota: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let clocks = Arc::new(Clocks { wall: NOW.into(), mono: 0.into() });
+        Self::on(tempfile::tempdir().unwrap(), clocks, gateway_quota, 0)
+    }
+
+    /// On what lies in `folder`, as a start of the service finds it.
+    fn on(folder: TempDir, clocks: Arc<Clocks>, gateway_quota: u64, counter: u64) -> Self {
         let options = LogOptions { free_reserve_bytes: 0, ..LogOptions::default() };
         let (log, _) = Log::open(folder.path(), &options).unwrap();
-        let clocks = Arc::new(Clocks { wall: NOW.into(), mono: 0.into() });
         let (outbox, rest) = tokio::sync::mpsc::channel(64);
         let works = Works {
+            shared: Arc::new(Shared::new(log.last_position(), Lineage::default(), 0)),
             log,
-            shared: Arc::new(Shared::new(0, Lineage::default(), 0)),
             progress: Arc::default(),
             quarantine: Arc::new(Quarantine::open(folder.path(), 1 << 20).unwrap()),
             live: Arc::new(Live::new(None)),
@@ -81,7 +87,7 @@ impl Rig {
         let mut worker = Worker::new(works, Receiver::new(1, []));
         let known = Known { key: key(), site: "s1".into(), replaced_by: None };
         worker.ring.insert(name(), known);
-        Self { worker, clocks, counter: 0, folder, _outbox: rest }
+        Self { worker, clocks, counter, folder, _outbox: rest }
     }
 
     fn pass(&self, ms: i64) {
@@ -91,24 +97,33 @@ impl Rig {
 
     /// An empty block of epoch 1, closed just now.
     fn send(&mut self, seq: u64) {
+        let clock = BlockClock {
+            state: ClockState::Synced,
+            closed_at: self.clocks.now_ms(),
+            boot: Boot(1),
+            ..BlockClock::default()
+        };
+        self.send_with(seq, clock);
+    }
+
+    fn send_with(&mut self, seq: u64, clock: BlockClock) {
         let block = Block {
             gateway: name(),
             epoch: Epoch(1),
             seq,
             link: None,
-            clock: BlockClock {
-                state: ClockState::Synced,
-                closed_at: self.clocks.now_ms(),
-                boot: Boot(1),
-                ..BlockClock::default()
-            },
+            clock,
             fact_revision: 0,
             list: None,
             body: Body::Readings(Readings::default()),
         };
+        self.deliver(Item::Block(block.encode()));
+    }
+
+    fn deliver(&mut self, item: Item) {
         self.counter += 1;
         let stamp = Stamp { gateway: name(), boot: Boot(1), counter: self.counter, mono_ms: 0 };
-        let uplink = Uplink { stamp, item: Item::Block(block.encode()) };
+        let uplink = Uplink { stamp, item };
         let payload = frame::seal(&key(), Kind::Uplink, &uplink.encode()).into();
         let topic = Topic::new(name(), TopicKind::Up);
         let ticket = Ticket { session: 1, packet: 1 };
@@ -119,6 +134,16 @@ impl Rig {
 
     fn usage(&self) -> u64 {
         self.worker.works.log.usage("g1").bytes
+    }
+
+    fn positions(&self) -> Vec<u64> {
+        let reader = self.worker.works.log.reader().unwrap();
+        reader.read_from(0, 1 << 20, &[]).unwrap().iter().map(spool::Entry::position).collect()
+    }
+
+    fn position_of(&self, seq: u64) -> u64 {
+        let blocks = self.worker.works.log.reader().unwrap().blocks("g1").unwrap();
+        blocks.iter().find(|b| b.seq == seq).unwrap().position
     }
 
     fn records(&self, of: u8) -> Vec<CentreRecord> {
@@ -208,4 +233,112 @@ fn a_notice_of_an_unknown_gateway_goes_when_the_registry_changes() {
     rig.worker.ring.revision += 1;
     rig.worker.follow_registry();
     assert_eq!(up(&rig), 0);
+}
+
+// Goal (design §4): a hole older than `hole_max` is closed as gone, and so are those behind it that are as old; a younger
+// one is not.
+#[test]
+fn holes_older_than_the_bound_are_closed() {
+    let mut rig = Rig::new(1 << 30);
+    for seq in [1, 3, 5, 6] {
+        rig.send(seq);
+    }
+    rig.worker.keep_house().unwrap();
+    let day = 86_400_000;
+    for _ in 0..29 {
+        rig.pass(day);
+        rig.worker.keep_house().unwrap();
+    }
+    rig.send(9);
+    assert!(rig.records(kind::GONE).is_empty());
+    rig.pass(day + 10_000);
+    rig.worker.keep_house().unwrap();
+    let gone = |seq| {
+        CentreRecord::Gone(vec![crate::log::record::GoneSpan { epoch: 1, from: seq, to: seq }])
+    };
+    assert_eq!(rig.records(kind::GONE), [gone(2), gone(4)]);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    rig.pass(20 * day);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(rig.records(kind::GONE).len(), 2, "7 and 8 are missing for 20 days only");
+    rig.pass(11 * day);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(rig.records(kind::GONE).len(), 3);
+}
+
+// Goal (design §4): the log evicts only what is stored, settled, not held for its clock, and older than the second-newest
+// snapshot. Method: each of them holds back in turn.
+#[test]
+fn the_log_evicts_only_what_nobody_needs() {
+    for pinned in 0..3 {
+        let mut rig = Rig::new(0);
+        (1..=6).for_each(|seq| rig.send(seq));
+        let (at, head) = (rig.position_of(3), rig.position_of(6));
+        let upto = |n| if n == pinned { at } else { head };
+        let progress = Arc::clone(&rig.worker.works.progress);
+        progress.stored(upto(0));
+        progress.evaluated(upto(1));
+        progress.snapshot(upto(2));
+        rig.pass(6_000);
+        rig.worker.keep_house().unwrap();
+        assert_eq!(rig.positions().first(), Some(&(at + 1)), "pinned by {pinned}");
+    }
+    let mut rig = Rig::new(0);
+    rig.send(1);
+    let unset = BlockClock { state: ClockState::Unset, boot: Boot(1), ..BlockClock::default() };
+    rig.send_with(2, unset);
+    (3..=6).for_each(|seq| rig.send(seq));
+    let progress = Arc::clone(&rig.worker.works.progress);
+    let (held, waiting, head) = (rig.position_of(2), rig.position_of(4), rig.position_of(6));
+    progress.keep(vec![waiting]);
+    progress.stored(head);
+    progress.evaluated(head);
+    progress.snapshot(head);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    let left: Vec<u64> = rig.positions().into_iter().filter(|p| *p <= head).collect();
+    assert_eq!(left, [held, waiting], "one has no time yet, one waits in a snapshot");
+    assert_eq!(rig.worker.works.log.epoch("g1", 1).unwrap().logged.upto(), 6, "acked as before");
+}
+
+// Goal: 80 % is told, a log that its intake would overrun is told, and both go when they are over.
+#[test]
+fn a_crowded_log_is_told() {
+    let mut rig = Rig::new(1 << 30);
+    let codes = |rig: &Rig| -> Vec<String> {
+        rig.worker.works.live.notices().into_iter().map(|n| n.code).collect()
+    };
+    rig.send(1);
+    let mut txn = rig.worker.works.log.begin();
+    let filler = spool::NewRecord {
+        kind: kind::TICK,
+        gateway: "",
+        epoch: 0,
+        seq: 0,
+        received_at: NOW,
+        meta: &[],
+        bytes: &[0; 4_000],
+    };
+    for _ in 0..200 {
+        txn.append(&filler);
+    }
+    txn.commit().unwrap();
+    let (used, _) = rig.worker.works.log.size().unwrap();
+    rig.worker.works.log.bound(used * 100 / 85);
+    rig.send(2);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(codes(&rig), ["log_crowded"]);
+    rig.worker.works.log.bound(1 << 30);
+    rig.worker.intake.add(1 << 27, rig.clocks.mono_ms());
+    rig.send(3);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(codes(&rig), ["log_small"]);
+    rig.worker.works.log.bound(4 << 30);
+    rig.send(4);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    assert!(codes(&rig).is_empty());
 }

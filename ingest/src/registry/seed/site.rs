@@ -11,6 +11,7 @@ use super::{SeedGateway, SeedSite, fact};
 use crate::registry::{Capacity, Contact, Device, GridAccount, Place, Rating, SECTORS, Site};
 use crate::registry::{county, is_id, uscc};
 use crate::secret::Secret;
+use crate::selfwatch::{PREFIX, is_synthetic};
 
 /// Units that ratings must have; other ratings take the unit written.
 const RATING_UNITS: [(&str, &str); 8] = [
@@ -71,6 +72,12 @@ pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
 }
 
 fn check_gateways(table: &Table<'_>, devices: &BTreeMap<String, Device>, gateways: &[SeedGateway]) {
+    for gateway in gateways.iter().filter(|gateway| is_synthetic(&gateway.name)) {
+        let name = &gateway.name;
+        table.problem(format!(
+            "gateway {name:?}: names that begin with {PREFIX} are the centre's own"
+        ));
+    }
     for device in devices.values() {
         let Some(name) = &device.gateway else { continue };
         if !gateways.iter().any(|gateway| gateway.name == *name) {

@@ -1,42 +1,20 @@
-//! One day file: the sealed samples of one UTC day in a SQLite file of its own.
-//!
-//! ```text
-//! series(id, site, device, quantity)
-//! times(id, refs, body)                     times of one reply and hour, shared by its series
-//! part(key = series << 17 | hour << 12 | number, t0, t1, count, numbers, min, max, sum, last, qualities, times,
-//!      minutes, vals, marks)                blobs last: a wide query reads none of them
-//! applied(name, log_id, position)           'applied': sealed up to here; 'safe': end of the last whole seal before it
-//! ```
+//! One day file: the sealed samples of one UTC day in a SQLite file of its own (tables: schema.rs).
 //!
 //! One writer (the sealing store) changes parts, summaries and position in one transaction; readers open connections
-//! of their own. Retention deletes the file.
+//! of their own. Everything read is held against its checksum. Retention deletes the file.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
 
 use super::merge::Span;
-use super::part::{HOUR_MS, PartError, Summary, decode_times};
+use super::part::{self, Column, HOUR_MS, PartError, Summary};
+use super::schema::{self, PartRow};
 use crate::store::{Position, StoreError};
 
 /// One day, ms.
 pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
-/// Version of the schema, in `user_version`.
-const VERSION: i64 = 1;
-/// Pages of the write-ahead log before it is copied back: 16 MB.
-const CHECKPOINT_PAGES: i64 = 2_000;
-
-const SCHEMA: &str = "
-CREATE TABLE series(id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, quantity TEXT NOT NULL,
-    UNIQUE(site, device, quantity)) STRICT;
-CREATE TABLE times(id INTEGER PRIMARY KEY, refs INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE TABLE part(key INTEGER PRIMARY KEY, t0 INTEGER NOT NULL, t1 INTEGER NOT NULL, count INTEGER NOT NULL,
-    numbers INTEGER NOT NULL, min REAL, max REAL, sum REAL, last REAL, qualities INTEGER NOT NULL,
-    times INTEGER NOT NULL, minutes BLOB NOT NULL, vals BLOB NOT NULL, marks BLOB NOT NULL) STRICT;
-CREATE TABLE applied(name TEXT PRIMARY KEY, log_id INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;
-";
-
 /// Why a day file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DayError {
@@ -45,10 +23,23 @@ pub(super) enum DayError {
     #[error("{0}")]
     Part(#[from] PartError),
     #[error("{0}")]
+    File(#[from] std::io::Error),
+    #[error("{0}")]
     Shape(&'static str),
+    #[error("made by a newer version of davy-ingest; run that version")]
+    Newer,
 }
 
 impl DayError {
+    /// Whether bytes are not as they were written: then the rest of the file and of the store is still good.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Part(_) | Self::Shape(_) => true,
+            Self::Sql(error) => schema::is_damage(error),
+            Self::Newer | Self::File(_) => false,
+        }
+    }
+
     /// As the store reports it.
     pub(super) fn at(self, action: &'static str, path: &Path) -> StoreError {
         let path = path.display().to_string();
@@ -83,46 +74,6 @@ pub(super) fn key(series: i64, hour: i64) -> i64 {
 
 /// Most parts of a series in one hour.
 pub(super) const PARTS_PER_HOUR: i64 = 1 << 12;
-
-/// Opens a day file for the one writer, made if it is new.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, DayError> {
-    let db = Connection::open(path)?;
-    db.pragma_update(None, "page_size", 8_192)?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    db.pragma_update(None, "journal_size_limit", 0)?;
-    db.set_prepared_statement_cache_capacity(32);
-    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        VERSION => {}
-        0 => {
-            let batch =
-                format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;");
-            db.execute_batch(&batch)?;
-        }
-        _ => return Err(DayError::Shape("made by a newer version of davy-ingest")),
-    }
-    Ok(db)
-}
-
-/// Opens a day file for a reader; `None` if there is none.
-pub(super) fn open_reader(path: &Path) -> Result<Option<Connection>, DayError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = match Connection::open_with_flags(path, flags) {
-        Ok(db) => db,
-        // Retention took it between the two calls.
-        Err(_) if !path.exists() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    db.pragma_update(None, "query_only", true)?;
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
-    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok((version == VERSION).then_some(db))
-}
 
 /// The id of a series in this file.
 pub(super) fn series_id(
@@ -161,6 +112,7 @@ pub(super) struct DayWriter<'db> {
     load: CachedStatement<'db>,
     delete: CachedStatement<'db>,
     insert: CachedStatement<'db>,
+    set_aside: CachedStatement<'db>,
     insert_times: CachedStatement<'db>,
     /// How the number of parts that use some times has changed.
     refs: HashMap<i64, i64>,
@@ -189,16 +141,21 @@ pub(super) struct NewPart<'a> {
 impl<'db> DayWriter<'db> {
     /// Prepares the statements.
     pub(super) fn new(tx: &'db Transaction<'db>) -> rusqlite::Result<Self> {
-        let spans = "SELECT key, t0, t1, count, times FROM part WHERE key >= ?1 AND key < ?2";
-        let insert =
-            "INSERT INTO part VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+        let spans =
+            "SELECT key, t0, t1, count, numbers, min, max, sum, last, qualities, times, crc_row
+            FROM part WHERE key >= ?1 AND key < ?2";
+        let set_aside = "INSERT INTO damaged(key, t0, t1, count, reason, body, vals, marks)
+            SELECT key, t0, t1, count, ?2, (SELECT body FROM times WHERE id = part.times), vals, marks
+            FROM part WHERE key = ?1";
         Ok(Self {
             tx,
             spans: tx.prepare_cached(spans)?,
-            load: tx.prepare_cached("SELECT vals, marks FROM part WHERE key = ?1")?,
+            load: tx.prepare_cached("SELECT vals, marks, crc_body FROM part WHERE key = ?1")?,
             delete: tx.prepare_cached("DELETE FROM part WHERE key = ?1")?,
-            insert: tx.prepare_cached(insert)?,
-            insert_times: tx.prepare_cached("INSERT INTO times(refs, body) VALUES (0, ?1)")?,
+            insert: tx.prepare_cached(schema::INSERT_PART)?,
+            set_aside: tx.prepare_cached(set_aside)?,
+            insert_times: tx
+                .prepare_cached("INSERT INTO times(refs, crc, body) VALUES (0, ?1, ?2)")?,
             refs: HashMap::new(),
         })
     }
@@ -223,21 +180,30 @@ impl<'db> DayWriter<'db> {
         let from = key(series, hour);
         let mut rows = self.spans.query([from, from + PARTS_PER_HOUR])?;
         while let Some(row) = rows.next()? {
-            out.push(Span {
-                key: row.get(0)?,
-                t0: row.get(1)?,
-                t1: row.get(2)?,
-                count: row.get::<_, u32>(3)? as usize,
-                times: row.get(4)?,
-            });
+            let crc: u32 = row.get(11)?;
+            let row = PartRow::read(row)?;
+            let PartRow { key, t0, t1, count, times, .. } = row;
+            out.push(Span { key, t0, t1, count, times, is_sound: crc == row.crc() });
         }
         out.sort_by_key(|s| s.t0);
         Ok(())
     }
 
-    /// Values and marks of a part, as stored.
-    pub(super) fn load(&mut self, key: i64) -> rusqlite::Result<(Vec<u8>, Vec<u8>)> {
-        self.load.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+    /// Values and marks of a part.
+    pub(super) fn load(&mut self, span: &Span) -> Result<Column, DayError> {
+        let (values, marks, crc) = self.load.query_row([span.key], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, u32>(2)?))
+        })?;
+        if part::crc(&[&values, &marks]) != crc {
+            return Err(PartError::Checksum("values").into());
+        }
+        Ok(part::decode_column(&values, &marks, span.count)?)
+    }
+
+    /// Moves a part that cannot be read out of the way of new samples; its bytes stay in the file.
+    pub(super) fn set_aside(&mut self, span: &Span, reason: &str) -> rusqlite::Result<()> {
+        self.set_aside.execute(params![span.key, reason])?;
+        self.delete(span)
     }
 
     /// Deletes a part.
@@ -249,30 +215,22 @@ impl<'db> DayWriter<'db> {
     /// Writes a part.
     pub(super) fn insert(&mut self, part: &NewPart<'_>) -> rusqlite::Result<()> {
         *self.refs.entry(part.times).or_default() += 1;
-        let s = &part.summary;
-        let number = |x: f64| (s.numbers > 0).then_some(x);
-        self.insert.execute(params![
-            part.key,
-            part.t0,
-            part.t1,
-            u32::try_from(part.count).unwrap_or(u32::MAX),
-            s.numbers,
-            number(s.min),
-            number(s.max),
-            number(s.sum),
-            number(s.last),
-            s.qualities,
-            part.times,
-            part.minutes,
-            part.values,
-            part.marks,
-        ])?;
-        Ok(())
+        let row = PartRow {
+            key: part.key,
+            t0: part.t0,
+            t1: part.t1,
+            count: part.count,
+            summary: part.summary,
+            times: part.times,
+        };
+        let body = part::crc(&[part.values, part.marks]);
+        let crcs = (row.crc(), part::crc(&[part.minutes]), body);
+        row.insert(&mut self.insert, crcs, (part.minutes, part.values, part.marks))
     }
 
     /// Keeps times; returns their id.
     pub(super) fn insert_times(&mut self, body: &[u8]) -> rusqlite::Result<i64> {
-        let id = self.insert_times.insert([body])?;
+        let id = self.insert_times.insert(params![part::crc(&[body]), body])?;
         self.refs.entry(id).or_default();
         Ok(id)
     }
@@ -292,10 +250,30 @@ impl<'db> DayWriter<'db> {
     }
 }
 
-/// Times by their id; `hour_start` in ms.
-pub(super) fn load_times(db: &Connection, id: i64, hour_start: i64) -> Result<Vec<i64>, DayError> {
-    let mut statement = db.prepare_cached("SELECT body FROM times WHERE id = ?1")?;
-    let body: Option<Vec<u8>> = statement.query_row([id], |row| row.get(0)).optional()?;
-    let body = body.ok_or(DayError::Shape("a part names times that the file lacks"))?;
-    Ok(decode_times(&body, hour_start)?)
+/// Times by their id, held against their checksum; `hour_start` in ms, `count` what the part says
+/// (`None`: it is not believed).
+pub(super) fn load_times(
+    db: &Connection,
+    version: i64,
+    id: i64,
+    hour_start: i64,
+    count: Option<usize>,
+) -> Result<Vec<i64>, DayError> {
+    let sql = format!("SELECT body, {} FROM times WHERE id = ?1", schema::crc(version, "crc"));
+    let found: Option<(Vec<u8>, Option<u32>)> = db
+        .prepare_cached(&sql)?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (body, crc) = found.ok_or(DayError::Shape("a part names times that the file lacks"))?;
+    if crc.is_some_and(|crc| crc != part::crc(&[&body])) {
+        return Err(PartError::Checksum("times").into());
+    }
+    let times = part::decode_times(&body, hour_start)?;
+    if times.is_empty() || count.is_some_and(|count| times.len() != count) {
+        return Err(DayError::Shape("a part and its times differ"));
+    }
+    if !times.is_sorted_by(|a, b| a < b) {
+        return Err(DayError::Shape("times are out of order"));
+    }
+    Ok(times)
 }

@@ -6,12 +6,13 @@
 //! mark(name, log_id, position)              'cursor': stored up to here; 'sealed': in day files up to here
 //! ```
 //!
-//! A hand-over is one transaction: its rows and the position they reach. The file is locked for one process, so that two
-//! centres can never write the same folder.
+//! A hand-over is one transaction: its rows and the position they reach. One process writes (it holds the folder's lock);
+//! others may read a snapshot beside it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::head::Head;
 use super::segment;
@@ -20,6 +21,9 @@ use crate::store::{Position, StoreError};
 const VERSION: i64 = 1;
 /// Pages of the write-ahead log before it is copied back: 32 MB.
 const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// How long a statement waits for another connection's lock.
+const BUSY: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "
 CREATE TABLE strip(id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, quantities TEXT NOT NULL) STRICT;
@@ -84,8 +88,8 @@ impl HeadFile {
     /// [`HeadError`]; see [`HeadError::is_damage`].
     pub(super) fn open(path: &Path) -> Result<(Self, Head), HeadError> {
         let db = Connection::open(path)?;
+        db.busy_timeout(BUSY)?;
         db.pragma_update(None, "page_size", 8_192)?;
-        db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
         db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -132,6 +136,18 @@ impl HeadFile {
             self.segments += 1;
         }
         Ok(head)
+    }
+
+    /// What the file holds now, for another process: the samples and the position they reach. `None` if there is no file.
+    ///
+    /// # Errors
+    /// [`HeadError`].
+    pub(super) fn read(path: &Path) -> Result<Option<(Head, Option<Position>)>, HeadError> {
+        let Some(db) = open_beside(path)? else { return Ok(None) };
+        let mut file = Self { db, strips: 0, segments: 0 };
+        let head = file.load()?;
+        let position = file.position("cursor")?;
+        Ok(Some((head, position)))
     }
 
     /// A position that the file keeps.
@@ -195,6 +211,30 @@ impl HeadFile {
         (self.strips, self.segments) = (0, 0);
         Ok(())
     }
+}
+
+/// Opens the file beside its writer, as one snapshot.
+fn open_beside(path: &Path) -> Result<Option<Connection>, HeadError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.execute_batch("BEGIN")?;
+    match db.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        0 => Ok(None),
+        VERSION => Ok(Some(db)),
+        newer => Err(HeadError::Newer(newer)),
+    }
+}
+
+/// Up to where a head file is stored and sealed.
+pub(super) fn positions(path: &Path) -> Result<[Option<Position>; 2], HeadError> {
+    let Some(db) = open_beside(path)? else { return Ok([None; 2]) };
+    let file = HeadFile { db, strips: 0, segments: 0 };
+    Ok([file.position("cursor")?, file.position("sealed")?])
 }
 
 fn put_position(db: &Connection, name: &str, at: Position) -> rusqlite::Result<()> {

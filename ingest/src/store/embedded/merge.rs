@@ -18,6 +18,8 @@ pub(super) struct Span {
     pub(super) count: usize,
     /// Where its times are.
     pub(super) times: i64,
+    /// The row is as it was written.
+    pub(super) is_sound: bool,
 }
 
 /// Which of the existing parts (sorted by time) the new samples `first..=last` are to be joined with: those they overlap,

@@ -68,6 +68,8 @@ pub(super) enum PartError {
     Pco(#[from] pco::errors::PcoError),
     #[error("{0} do not fit together")]
     Shape(&'static str),
+    #[error("the checksum of the {0} is wrong")]
+    Checksum(&'static str),
 }
 
 /// Adds numbers so that the result does not depend on how they were grouped, but for the last bit (Neumaier).
@@ -139,6 +141,16 @@ impl Column {
     ) -> impl Iterator<Item = (f64, MarkCode)> {
         range.map(|i| (self.values[i], self.mark(i)))
     }
+}
+
+/// Checksum of some columns, one after the other, each with its length.
+pub(super) fn crc(blobs: &[&[u8]]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for blob in blobs {
+        crc.update(&(blob.len() as u64).to_le_bytes());
+        crc.update(blob);
+    }
+    crc.finalize()
 }
 
 fn config() -> ChunkConfig {
@@ -223,15 +235,19 @@ fn decode_marks(mut bytes: &[u8], count: usize) -> Result<Vec<MarkCode>, PartErr
 
 /// The minutes of a part, or nothing where they would spare little.
 pub(super) fn encode_minutes(times: &[i64], column: &Column) -> Result<Vec<u8>, PartError> {
-    let hour = times.first().map_or(0, |t| t.div_euclid(HOUR_MS) * HOUR_MS);
-    let minute = |i: usize| (times[i] - hour) / MINUTE_MS;
-    if times.len() < MINUTE_POINTS_MIN {
-        return Ok(Vec::new());
-    }
-    let spanned = minute(times.len() - 1) - minute(0) + 1;
+    let minute = |t: i64| t.div_euclid(MINUTE_MS);
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { return Ok(Vec::new()) };
+    let spanned = minute(*last) - minute(*first) + 1;
     if i64::try_from(times.len()).unwrap_or(0) < spanned * MINUTE_POINTS_MIN as i64 {
         return Ok(Vec::new());
     }
+    write_minutes(&minutes_of(times, column))
+}
+
+/// The minutes of samples of one hour.
+pub(super) fn minutes_of(times: &[i64], column: &Column) -> Vec<Minute> {
+    let hour = times.first().map_or(0, |t| t.div_euclid(HOUR_MS) * HOUR_MS);
+    let minute = |i: usize| (times[i] - hour) / MINUTE_MS;
     let mut minutes = Vec::new();
     let mut start = 0;
     for end in 1..=times.len() {
@@ -241,7 +257,7 @@ pub(super) fn encode_minutes(times: &[i64], column: &Column) -> Result<Vec<u8>, 
             start = end;
         }
     }
-    write_minutes(&minutes)
+    minutes
 }
 
 fn write_minutes(minutes: &[Minute]) -> Result<Vec<u8>, PartError> {

@@ -4,18 +4,19 @@
 //! holds samples that fall into a part, that part is merged with them first. The head is copied before a day file is
 //! opened, so a seal in between shows samples twice (and merges them), never not at all.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rusqlite::Connection;
 use wire::Quality;
 
 use super::day::{self, DAY_MS, DayError};
 use super::head::{Head, Point};
-use super::merge::Plan;
-use super::part::{self, Column, HOUR_MS, MINUTE_MS, Sum, Summary};
+use super::ledger::Ledger;
+use super::part::{HOUR_MS, MINUTE_MS, Sum, Summary};
+use super::parts::{DayReader, Part};
 use super::segment;
-use crate::store::history::{self, Grid, SAMPLES_MAX};
+use crate::store::history::{self, Damage, Grid, SAMPLES_MAX, note};
 use crate::store::{
     Aggregates, HistoryAnswer, HistoryQuery, HistoryReader, SampleRow, Samples, Shape, StoreError,
     Windows,
@@ -26,11 +27,15 @@ use crate::store::{
 pub(super) struct EmbeddedReader {
     dir: PathBuf,
     head: Arc<RwLock<Head>>,
+    ledger: Arc<Ledger>,
 }
 
+/// What one day's samples are handed to: time, value or NaN, mark.
+type Take<'a> = &'a mut dyn FnMut(i64, f64, u16);
+
 impl EmbeddedReader {
-    pub(super) fn new(dir: PathBuf, head: Arc<RwLock<Head>>) -> Self {
-        Self { dir, head }
+    pub(super) fn new(dir: PathBuf, head: Arc<RwLock<Head>>, ledger: Arc<Ledger>) -> Self {
+        Self { dir, head, ledger }
     }
 
     /// Samples of the query's series in the head.
@@ -43,22 +48,37 @@ impl EmbeddedReader {
         history::check_range(query.from, query.to)?;
         let limit = limit.clamp(1, SAMPLES_MAX);
         let head = self.head(query, query.from, query.to);
-        let mut rows: Vec<SampleRow> = Vec::new();
+        let mut out = Samples::default();
         for day in day::day_of(query.from)..=day::day_of(query.to - 1) {
             let (from, to) = (query.from.max(day * DAY_MS), query.to.min((day + 1) * DAY_MS));
             let head = within(&head, from, to);
-            let path = day::path_of(&self.dir, day);
-            let parts = Parts::open(&path, query, from, to);
-            let merged =
-                parts.and_then(|mut parts| parts.raw(head, from, to, limit + 1, &mut rows));
-            merged.map_err(|e| e.at("read day file", &path))?;
-            if rows.len() > limit {
+            let rows = &mut out.rows;
+            self.in_day(query, day, from..to, &mut out.damaged, |file, parts, damage| {
+                let mut next = from;
+                for part in parts {
+                    let (t0, t1) = (part.row.t0, part.row.t1);
+                    within(head, next, t0).iter().for_each(|p| rows.push(of_point(p)));
+                    let inside = within(head, t0.max(from), t1.saturating_add(1).min(to));
+                    samples(file, part, inside, damage, &mut |t, value, mark| {
+                        if t >= from && t < to {
+                            rows.push(row_of(t, value, mark));
+                        }
+                    })?;
+                    next = next.max(t1.saturating_add(1));
+                    if rows.len() > limit {
+                        return Ok(());
+                    }
+                }
+                within(head, next, to).iter().for_each(|p| rows.push(of_point(p)));
+                Ok(())
+            })?;
+            if out.rows.len() > limit {
                 break;
             }
         }
-        let truncated = rows.len() > limit;
-        rows.truncate(limit);
-        Ok(Samples { rows, truncated })
+        out.truncated = out.rows.len() > limit;
+        out.rows.truncate(limit);
+        Ok(out)
     }
 
     fn windows(
@@ -70,16 +90,61 @@ impl EmbeddedReader {
         let grid = Grid::new(query.from, query.to, step_ms)?;
         let head = self.head(query, grid.start, grid.end);
         let mut windows = vec![Window::default(); grid.len];
+        let mut damaged = Vec::new();
         for day in day::day_of(grid.start)..=day::day_of(grid.end - 1) {
             let (from, to) = (grid.start.max(day * DAY_MS), grid.end.min((day + 1) * DAY_MS));
             let head = within(&head, from, to);
-            let path = day::path_of(&self.dir, day);
-            let parts = Parts::open(&path, query, from, to);
-            let filled =
-                parts.and_then(|mut parts| parts.fill(head, &grid, from..to, &mut windows));
-            filled.map_err(|e| e.at("read day file", &path))?;
+            self.in_day(query, day, from..to, &mut damaged, |file, parts, damage| {
+                fill(file, parts, head, &grid, from..to, &mut windows, damage)
+            })?;
         }
-        Ok(finish(&grid, &windows, aggregates))
+        let mut out = finish(&grid, &windows, aggregates);
+        out.damaged = damaged;
+        Ok(out)
+    }
+
+    /// Calls `read` with what a day has of the query's series: no file and no parts where there is none. What cannot be
+    /// read is noted and the answer goes on without it.
+    fn in_day(
+        &self,
+        query: &HistoryQuery,
+        day: i64,
+        range: Range<i64>,
+        out: &mut Vec<Damage>,
+        mut read: impl FnMut(
+            Option<&DayReader>,
+            &[Part],
+            &mut dyn FnMut(Damage),
+        ) -> Result<(), DayError>,
+    ) -> Result<(), StoreError> {
+        let path = day::path_of(&self.dir, day);
+        let at = |error: DayError| error.at("read day file", &path);
+        let mut damage = |damage: Damage| {
+            self.ledger.damaged(&path, &damage.reason);
+            note(out, damage);
+        };
+        let all = |error: &DayError| Damage {
+            from: range.start,
+            to: range.end,
+            samples: 0,
+            reason: error.to_string(),
+        };
+        let of = [query.site.as_str(), query.device.as_str(), query.quantity.as_str()];
+        let opened = DayReader::open(&path, day, Arc::clone(&self.ledger));
+        let found = opened.and_then(|file| {
+            let Some(file) = file else { return Ok((None, Vec::new())) };
+            let parts = file.parts(of, range.start, range.end, &mut damage)?;
+            Ok((Some(file), parts))
+        });
+        let (file, parts) = match found {
+            Ok(found) => found,
+            Err(error) if error.is_damage() => {
+                damage(all(&error));
+                (None, Vec::new())
+            }
+            Err(error) => return Err(at(error)),
+        };
+        read(file.as_ref(), &parts, &mut damage).map_err(at)
     }
 }
 
@@ -92,10 +157,107 @@ impl HistoryReader for EmbeddedReader {
             }
         }
     }
+
+    fn damage(&self) -> Option<String> {
+        self.ledger.sentence()
+    }
+}
+
+/// Hands over the samples of a part, the head's samples in its span merged in. Where the part cannot be read, the head's
+/// samples alone, and what is missing is noted.
+pub(super) fn samples(
+    file: Option<&DayReader>,
+    part: &Part,
+    head: &[Point],
+    damage: &mut dyn FnMut(Damage),
+    take: Take<'_>,
+) -> Result<(), DayError> {
+    let Some(file) = file else { return Ok(()) };
+    match file.merged(&part.row, head) {
+        Ok((times, column)) => {
+            let each = times.iter().enumerate();
+            each.for_each(|(i, &t)| take(t, column.values[i], column.mark(i)));
+            Ok(())
+        }
+        Err(error) if error.is_damage() => {
+            damage(Damage {
+                from: part.row.t0,
+                to: part.row.t1.saturating_add(1),
+                samples: part.row.count as u64,
+                reason: error.to_string(),
+            });
+            head.iter().for_each(|p| take(p.t, p.value, p.mark));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn fill(
+    file: Option<&DayReader>,
+    parts: &[Part],
+    head: &[Point],
+    grid: &Grid,
+    range: Range<i64>,
+    windows: &mut [Window],
+    damage: &mut dyn FnMut(Damage),
+) -> Result<(), DayError> {
+    let mut next = range.start;
+    for part in parts {
+        let row = &part.row;
+        add_points(within(head, next, row.t0), grid, windows);
+        let inside = within(head, row.t0.max(range.start), row.t1.saturating_add(1).min(range.end));
+        let ends = (grid.index_checked(row.t0), grid.index_checked(row.t1));
+        let is_plain = inside.is_empty() && part.is_sound;
+        if let (true, (Some(first), Some(last))) = (is_plain, ends)
+            && first == last
+        {
+            windows[first].add(&row.summary);
+        } else if !(is_plain && add_minutes(file, part, grid, windows, damage)?) {
+            samples(file, part, inside, damage, &mut |t, value, mark| {
+                if range.contains(&t) {
+                    windows[grid.index(t)].sample(value, mark);
+                }
+            })?;
+        }
+        next = next.max(row.t1.saturating_add(1));
+    }
+    add_points(within(head, next.max(range.start), range.end), grid, windows);
+    Ok(())
+}
+
+/// Adds a part by its minutes; `false` if it has none, they cannot be read or the grid cuts minutes.
+fn add_minutes(
+    file: Option<&DayReader>,
+    part: &Part,
+    grid: &Grid,
+    windows: &mut [Window],
+    damage: &mut dyn FnMut(Damage),
+) -> Result<bool, DayError> {
+    let Some(file) = file.filter(|_| grid.step_ms % MINUTE_MS == 0) else { return Ok(false) };
+    let minutes = match file.minutes(&part.row) {
+        Ok(Some(minutes)) => minutes,
+        Ok(None) => return Ok(false),
+        Err(error) if error.is_damage() => {
+            // Nothing is missing from the answer: the samples say the same.
+            let (from, to) = (part.row.t0, part.row.t0);
+            damage(Damage { from, to, samples: 0, reason: error.to_string() });
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
+    let hour = part.row.t0.div_euclid(HOUR_MS) * HOUR_MS;
+    for m in minutes {
+        let start = hour + i64::from(m.minute) * MINUTE_MS;
+        if let Some(window) = grid.index_checked(start) {
+            windows[window].add(&m.summary);
+        }
+    }
+    Ok(true)
 }
 
 /// The part of sorted samples with `from <= t < to`.
-fn within(points: &[Point], from: i64, to: i64) -> &[Point] {
+pub(super) fn within(points: &[Point], from: i64, to: i64) -> &[Point] {
     let start = points.partition_point(|p| p.t < from);
     &points[start..points.partition_point(|p| p.t < to).max(start)]
 }
@@ -156,189 +318,18 @@ fn finish(grid: &Grid, windows: &[Window], wanted: Aggregates) -> Windows {
         mean: column(wanted.mean, |w| w.sum.value() / w.numbers as f64),
         last: column(wanted.last, |w| w.last),
         q: windows.iter().map(Window::worst).collect(),
+        damaged: Vec::new(),
     }
-}
-
-/// The parts of one series in one day file that a query touches.
-#[derive(Debug)]
-struct Parts {
-    db: Option<Connection>,
-    /// Sorted by time.
-    parts: Vec<PartRow>,
-}
-
-/// A part without its blobs.
-#[derive(Debug)]
-struct PartRow {
-    key: i64,
-    t0: i64,
-    t1: i64,
-    count: usize,
-    summary: Summary,
-    times: i64,
-}
-
-impl Parts {
-    fn open(
-        path: &std::path::Path,
-        query: &HistoryQuery,
-        from: i64,
-        to: i64,
-    ) -> Result<Self, DayError> {
-        let none = Self { db: None, parts: Vec::new() };
-        let Some(db) = day::open_reader(path)? else { return Ok(none) };
-        // One snapshot for all that is read from this file.
-        db.execute_batch("BEGIN")?;
-        let series = day::series_id(&db, &query.site, &query.device, &query.quantity)?;
-        let Some(series) = series else { return Ok(none) };
-        let mut parts = Vec::new();
-        {
-            let mut statement = db.prepare(
-                "SELECT key, t0, t1, count, numbers, min, max, sum, last, qualities, times FROM part
-                 WHERE key >= ?1 AND key < ?2 AND t1 >= ?3 AND t0 < ?4",
-            )?;
-            let hour = |t: i64| t.rem_euclid(DAY_MS) / HOUR_MS;
-            let end = day::key(series, hour(to - 1)) + day::PARTS_PER_HOUR;
-            let mut rows = statement.query([day::key(series, hour(from)), end, from, to])?;
-            while let Some(row) = rows.next()? {
-                parts.push(part_row(row)?);
-            }
-        }
-        parts.sort_by_key(|p| p.t0);
-        Ok(Self { db: Some(db), parts })
-    }
-
-    fn raw(
-        &mut self,
-        head: &[Point],
-        from: i64,
-        to: i64,
-        limit: usize,
-        out: &mut Vec<SampleRow>,
-    ) -> Result<(), DayError> {
-        let mut next = from;
-        for part in &self.parts {
-            within(head, next, part.t0).iter().for_each(|p| out.push(row_of(p.t, p.value, p.mark)));
-            let (times, column) = self.samples(part, within(head, part.t0, part.t1 + 1))?;
-            for (i, &t) in times.iter().enumerate() {
-                if t >= from && t < to {
-                    out.push(row_of(t, column.values[i], column.mark(i)));
-                }
-            }
-            next = next.max(part.t1 + 1);
-            if out.len() >= limit {
-                return Ok(());
-            }
-        }
-        within(head, next, to).iter().for_each(|p| out.push(row_of(p.t, p.value, p.mark)));
-        Ok(())
-    }
-
-    fn fill(
-        &mut self,
-        head: &[Point],
-        grid: &Grid,
-        range: std::ops::Range<i64>,
-        windows: &mut [Window],
-    ) -> Result<(), DayError> {
-        let mut next = range.start;
-        for part in &self.parts {
-            add_points(within(head, next, part.t0), grid, windows);
-            let inside = within(head, part.t0, part.t1 + 1);
-            let ends = (grid.index_checked(part.t0), grid.index_checked(part.t1));
-            if let (true, (Some(first), Some(last))) = (inside.is_empty(), ends)
-                && first == last
-            {
-                windows[first].add(&part.summary);
-            } else if !(inside.is_empty() && self.add_minutes(part, grid, windows)?) {
-                let (times, column) = self.samples(part, inside)?;
-                for (i, &t) in times.iter().enumerate() {
-                    if range.contains(&t) {
-                        windows[grid.index(t)].sample(column.values[i], column.mark(i));
-                    }
-                }
-            }
-            next = part.t1 + 1;
-        }
-        add_points(within(head, next.max(range.start), range.end), grid, windows);
-        Ok(())
-    }
-
-    /// Adds a part by its minutes; `false` if it has none or the grid cuts minutes.
-    fn add_minutes(
-        &self,
-        part: &PartRow,
-        grid: &Grid,
-        windows: &mut [Window],
-    ) -> Result<bool, DayError> {
-        if grid.step_ms % MINUTE_MS != 0 {
-            return Ok(false);
-        }
-        let db = self.db.as_ref().ok_or(DayError::Shape("no file"))?;
-        let mut statement = db.prepare_cached("SELECT minutes FROM part WHERE key = ?1")?;
-        let bytes: Vec<u8> = statement.query_row([part.key], |row| row.get(0))?;
-        let Some(minutes) = part::decode_minutes(&bytes)? else { return Ok(false) };
-        let hour = part.t0.div_euclid(HOUR_MS) * HOUR_MS;
-        for m in minutes {
-            let start = hour + i64::from(m.minute) * MINUTE_MS;
-            if let Some(window) = grid.index_checked(start) {
-                windows[window].add(&m.summary);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The samples of a part, the head's samples in its span merged in.
-    fn samples(&self, part: &PartRow, head: &[Point]) -> Result<(Vec<i64>, Column), DayError> {
-        let db = self.db.as_ref().ok_or(DayError::Shape("no file"))?;
-        let sql = "SELECT vals, marks FROM part WHERE key = ?1";
-        let blobs = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let (values, marks): (Vec<u8>, Vec<u8>) =
-            db.prepare_cached(sql)?.query_row([part.key], blobs)?;
-        let hour = part.t0.div_euclid(HOUR_MS) * HOUR_MS;
-        let times = day::load_times(db, part.times, hour)?;
-        if times.len() != part.count {
-            return Err(DayError::Shape("a part and its times differ"));
-        }
-        let column = part::decode_column(&values, &marks, part.count)?;
-        if head.is_empty() {
-            return Ok((times, column));
-        }
-        let new: Vec<i64> = head.iter().map(|p| p.t).collect();
-        let new_column = Column {
-            values: head.iter().map(|p| p.value).collect(),
-            marks: head.iter().map(|p| p.mark).collect(),
-        };
-        let plan = Plan::new(&times, &new);
-        let merged = plan.apply(&column, &new_column);
-        Ok((plan.times, merged))
-    }
-}
-
-fn part_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<PartRow> {
-    let number = |i: usize| row.get::<_, Option<f64>>(i);
-    let summary = Summary {
-        numbers: row.get(4)?,
-        min: number(5)?.unwrap_or(Summary::EMPTY.min),
-        max: number(6)?.unwrap_or(Summary::EMPTY.max),
-        sum: number(7)?.unwrap_or_default(),
-        last: number(8)?.unwrap_or(f64::NAN),
-        qualities: row.get(9)?,
-    };
-    Ok(PartRow {
-        key: row.get(0)?,
-        t0: row.get(1)?,
-        t1: row.get(2)?,
-        count: row.get::<_, u32>(3)? as usize,
-        summary,
-        times: row.get(10)?,
-    })
 }
 
 fn add_points(points: &[Point], grid: &Grid, windows: &mut [Window]) {
     for p in points {
         windows[grid.index(p.t)].sample(p.value, p.mark);
     }
+}
+
+fn of_point(point: &Point) -> SampleRow {
+    row_of(point.t, point.value, point.mark)
 }
 
 fn row_of(t: i64, value: f64, code: u16) -> SampleRow {

@@ -3,14 +3,16 @@
 //! Called by the embedded store alone. A crash between two days, or before the head is emptied, costs nothing: the
 //! same samples are merged again and change nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::day::{self, DayError, DayWriter, NewPart};
 use super::head::{Head, Strip};
+use super::ledger::Ledger;
 use super::merge::{self, Plan, Span};
 use super::part::{self, Column, HOUR_MS, Summary};
+use super::{mend, schema};
 use crate::store::{Position, StoreError};
 
 /// Rows of one strip in one hour, sorted, one per time.
@@ -23,7 +25,7 @@ struct Slice<'a> {
 }
 
 /// Seals everything in `head` into the day files of `dir`. `applied` is what the head reaches up to, `safe` the end of the
-/// last whole seal.
+/// last whole seal. A part or a file that cannot be read is set aside: it must not stop new samples.
 ///
 /// # Errors
 /// When a file cannot be written; days sealed so far stay sealed.
@@ -32,11 +34,21 @@ pub(super) fn seal(
     dir: &Path,
     applied: Position,
     safe: Option<Position>,
+    ledger: &Ledger,
 ) -> Result<(), StoreError> {
     for (day, slices) in slices(head) {
         let path = day::path_of(dir, day);
-        let mut db = day::open_writer(&path).map_err(|e| e.at("open day file", &path))?;
-        let sealed = seal_day(&mut db, &slices, applied, safe);
+        let seal = || -> Result<(), DayError> {
+            let mut db = schema::open_writer(&path)?;
+            seal_day(&mut db, &slices, applied, safe, &|reason| ledger.damaged(&path, reason))
+        };
+        let sealed = match seal() {
+            Err(DayError::Sql(error)) if schema::is_corrupt(&error) => {
+                ledger.damaged(&path, &error.to_string());
+                mend::replace(&path).and_then(|()| seal())
+            }
+            sealed => sealed,
+        };
         sealed.map_err(|e| e.at("write day file", &path))?;
     }
     Ok(())
@@ -62,6 +74,7 @@ fn seal_day(
     slices: &[Slice<'_>],
     applied: Position,
     safe: Option<Position>,
+    damaged: &dyn Fn(&str),
 ) -> Result<(), DayError> {
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut writer = DayWriter::new(&tx)?;
@@ -71,7 +84,7 @@ fn seal_day(
         if !known.is_some_and(|strip| std::ptr::eq(strip, slice.strip)) {
             (known, ids) = (Some(slice.strip), series_ids(&writer, slice.strip)?);
         }
-        Sealer::new(&tx, slice).seal(&mut writer, &ids)?;
+        Sealer::new(&tx, slice).seal(&mut writer, &ids, damaged)?;
     }
     writer.finish()?;
     day::set_position(&tx, "applied", applied)?;
@@ -105,31 +118,34 @@ struct Sealer<'a> {
     /// The slice's times.
     times: Vec<i64>,
     joined: Vec<Arc<Joined>>,
+    /// Older times that were read.
+    old: HashMap<i64, Arc<Vec<i64>>>,
     spans: Vec<Span>,
 }
 
 impl<'a> Sealer<'a> {
     fn new(db: &'a rusqlite::Connection, slice: &'a Slice<'a>) -> Self {
         let times = slice.rows.iter().map(|row| slice.strip.times[*row as usize]).collect();
-        Self { db, slice, times, joined: Vec::new(), spans: Vec::new() }
+        Self { db, slice, times, joined: Vec::new(), old: HashMap::new(), spans: Vec::new() }
     }
 
-    fn seal(mut self, writer: &mut DayWriter<'_>, ids: &[i64]) -> Result<(), DayError> {
+    fn seal(
+        mut self,
+        writer: &mut DayWriter<'_>,
+        ids: &[i64],
+        damaged: &dyn Fn(&str),
+    ) -> Result<(), DayError> {
         let hour = self.slice.hour_start.rem_euclid(day::DAY_MS) / HOUR_MS;
         let (first, last) = (self.times[0], self.times[self.times.len() - 1]);
         let mut marks = self.marks();
         for (column, &series) in ids.iter().enumerate() {
             let mut spans = std::mem::take(&mut self.spans);
             writer.spans(series, hour, &mut spans)?;
-            let range = merge::absorbed(&spans, first, last);
+            let (range, old) = self.absorb(writer, &mut spans, first..=last, damaged)?;
             let absorbed = &spans[range.clone()];
             let joined = self.join(writer, absorbed)?;
             let new = self.column(column, std::mem::take(&mut marks[column]));
-            let merged = if absorbed.is_empty() {
-                new
-            } else {
-                joined.plan.apply(&load(writer, absorbed)?, &new)
-            };
+            let merged = if absorbed.is_empty() { new } else { joined.plan.apply(&old, &new) };
             for span in absorbed {
                 writer.delete(span)?;
             }
@@ -138,6 +154,57 @@ impl<'a> Sealer<'a> {
             self.spans = spans;
         }
         Ok(())
+    }
+
+    /// The parts that the new samples are joined with, and their samples. One that cannot be read is set aside.
+    fn absorb(
+        &mut self,
+        writer: &mut DayWriter<'_>,
+        spans: &mut Vec<Span>,
+        new: std::ops::RangeInclusive<i64>,
+        damaged: &dyn Fn(&str),
+    ) -> Result<(std::ops::Range<usize>, Column), DayError> {
+        loop {
+            let range = merge::absorbed(spans, *new.start(), *new.end());
+            let mut all = Column::default();
+            let mut broken = None;
+            for index in range.clone() {
+                match self.read(writer, &spans[index]) {
+                    Ok(column) => append(&mut all, &column),
+                    Err(error @ (DayError::Part(_) | DayError::Shape(_))) => {
+                        broken = Some((index, error.to_string()));
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let Some((index, reason)) = broken else {
+                if !all.marks.is_empty() {
+                    all.marks.resize(all.values.len(), 0);
+                }
+                return Ok((range, all));
+            };
+            damaged(&reason);
+            writer.set_aside(&spans.remove(index), &reason)?;
+        }
+    }
+
+    fn read(&mut self, writer: &mut DayWriter<'_>, span: &Span) -> Result<Column, DayError> {
+        if !span.is_sound {
+            return Err(part::PartError::Checksum("summary").into());
+        }
+        if !self.old.contains_key(&span.times) {
+            let hour_start = self.slice.hour_start;
+            let version = schema::VERSION;
+            let count = Some(span.count);
+            let times = day::load_times(self.db, version, span.times, hour_start, count)?;
+            self.old.insert(span.times, Arc::new(times));
+        }
+        let times = &self.old[&span.times];
+        if times.len() != span.count || times.first() != Some(&span.t0) {
+            return Err(DayError::Shape("a part and its times differ"));
+        }
+        writer.load(span)
     }
 
     /// Marks per column, in the order of the slice's rows; empty for a column that is plainly good.
@@ -179,9 +246,9 @@ impl<'a> Sealer<'a> {
             return Ok(Arc::clone(joined));
         }
         let hour_start = self.slice.hour_start;
-        let mut old = Vec::new();
+        let mut old: Vec<i64> = Vec::new();
         for span in absorbed {
-            old.extend(day::load_times(self.db, span.times, hour_start)?);
+            old.extend(self.old.get(&span.times).into_iter().flat_map(|times| times.iter()));
         }
         let plan = Plan::new(&old, &self.times);
         let mut pieces = Vec::new();
@@ -196,22 +263,13 @@ impl<'a> Sealer<'a> {
     }
 }
 
-/// The samples of the absorbed parts, one after the other.
-fn load(writer: &mut DayWriter<'_>, absorbed: &[Span]) -> Result<Column, DayError> {
-    let mut all = Column::default();
-    for span in absorbed {
-        let (values, marks) = writer.load(span.key)?;
-        let column = part::decode_column(&values, &marks, span.count)?;
-        if !column.marks.is_empty() {
-            all.marks.resize(all.values.len(), 0);
-            all.marks.extend_from_slice(&column.marks);
-        }
-        all.values.extend_from_slice(&column.values);
-    }
-    if !all.marks.is_empty() {
+/// Appends the samples of a part; marks of earlier samples that had none are good.
+fn append(all: &mut Column, column: &Column) {
+    if !column.marks.is_empty() {
         all.marks.resize(all.values.len(), 0);
+        all.marks.extend_from_slice(&column.marks);
     }
-    Ok(all)
+    all.values.extend_from_slice(&column.values);
 }
 
 fn write_pieces(

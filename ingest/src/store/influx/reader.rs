@@ -1,25 +1,26 @@
-//! Answers history queries from InfluxDB: a plain POST of Flux, its CSV read row by row.
+//! Answers history queries from InfluxDB: samples from the bucket itself, windows from the condensed hours and minutes
+//! where they are whole and from the samples where they are not, joined window by window.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use csv::{ByteRecord, ReaderBuilder};
 use wire::Quality;
 
-use super::{InfluxOptions, StoreError, answer, flux, http, runtime, unavailable};
+use super::dirty::{Dirty, Span};
+use super::query::{Client, Row};
+use super::{StoreError, flux, push, unavailable};
 use crate::store::history::{self, Grid, SAMPLES_MAX, worse};
+use crate::store::push::endpoint::INFLUX;
 use crate::store::{
     Aggregates, HistoryAnswer, HistoryQuery, HistoryReader, SampleRow, Samples, Shape, Windows,
     names,
 };
 
-/// Longest answer that is read, bytes.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
-
 /// Reads beside the writer.
 #[derive(Debug)]
 pub(super) struct InfluxReader {
-    options: InfluxOptions,
-    client: reqwest011::Client,
+    client: Client,
+    dirty: Arc<Dirty>,
     /// Taken at the end only: a runtime must not be dropped where async code runs.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -33,16 +34,14 @@ impl Drop for InfluxReader {
 }
 
 impl InfluxReader {
-    pub(super) fn new(options: &InfluxOptions) -> Result<Self, StoreError> {
-        let client = http(options, false).build();
-        let client = client.map_err(|e| unavailable(answer::chain(&e)))?;
-        Ok(Self { options: options.clone(), client, runtime: Some(runtime()?) })
+    pub(super) fn new(client: Client, dirty: Arc<Dirty>) -> Result<Self, StoreError> {
+        Ok(Self { client, dirty, runtime: Some(push::runtime(INFLUX)?) })
     }
 
     fn raw(&self, query: &HistoryQuery, limit: usize) -> Result<Samples, StoreError> {
         let limit = limit.clamp(1, SAMPLES_MAX);
         let mut rows: BTreeMap<i64, (Option<f64>, Option<Quality>)> = BTreeMap::new();
-        self.ask(&flux::raw(&self.options.bucket, query, limit + 1), |row| {
+        self.ask(&flux::raw(&self.client.bucket, query, limit + 1), |row| {
             let entry = rows.entry(row.time).or_default();
             match row.result {
                 "value" => entry.0 = row.number(),
@@ -60,7 +59,7 @@ impl InfluxReader {
             };
             SampleRow { t, value, quality }
         });
-        Ok(Samples { rows: rows.collect(), truncated })
+        Ok(Samples { rows: rows.collect(), truncated, damaged: Vec::new() })
     }
 
     fn windows(
@@ -69,70 +68,81 @@ impl InfluxReader {
         grid: &Grid,
         wanted: Aggregates,
     ) -> Result<Windows, StoreError> {
-        let column = |wanted: bool| vec![None; if wanted { grid.len } else { 0 }];
-        let mut out = empty(grid, wanted);
-        let mut known_by_last = column(true);
-        self.ask(&flux::windows(&self.options.bucket, query, grid, wanted), |row| {
-            let Some(i) = grid.index_checked(row.time) else { return };
-            let quality = match row.result {
-                "q1" => Quality::Uncertain,
-                "q2" => Quality::Bad,
-                "q3" => Quality::Stale,
-                "q4" => Quality::Substituted,
-                _ => Quality::Good,
-            };
-            out.q[i] = worse(out.q[i], quality);
-            let column = match row.result {
-                "min" => &mut out.min,
-                "max" => &mut out.max,
-                "mean" => &mut out.mean,
-                "last" if wanted.last => &mut out.last,
-                "last" => &mut known_by_last,
-                _ => return,
-            };
-            column[i] = row.number();
-        })?;
-        Ok(out)
+        let level = flux::Level::of(grid.step_ms);
+        let spans = match level {
+            Some(_) => self.dirty.spans(&query.site, grid.start, grid.end),
+            None => vec![Span { from: grid.start, to: grid.end, is_condensed: false }],
+        };
+        let text = flux::windows(&self.client.bucket, query, grid.step_ms, &spans, level, wanted);
+        let mut joined = Joined::new(grid, wanted);
+        self.ask(&text, |row| joined.take(&row))?;
+        Ok(joined.finish())
     }
 
-    /// Sends Flux and gives each row of the answer to `take`.
     fn ask(&self, flux: &str, take: impl FnMut(Row<'_>)) -> Result<(), StoreError> {
         let runtime =
             self.runtime.as_ref().ok_or_else(|| unavailable("shutting down".to_owned()))?;
-        let body = runtime.block_on(self.post(flux))?;
-        read_rows(&body, take)
+        self.client.ask(runtime, flux, take)
+    }
+}
+
+/// Windows under way, from several spans.
+struct Joined<'a> {
+    grid: &'a Grid,
+    wanted: Aggregates,
+    out: Windows,
+    sum: Vec<Option<f64>>,
+    count: Vec<Option<f64>>,
+    /// Which span the `last` of a window is from: the later one stands.
+    last_of: Vec<usize>,
+}
+
+impl<'a> Joined<'a> {
+    fn new(grid: &'a Grid, wanted: Aggregates) -> Self {
+        let column = |wanted: bool| vec![None; if wanted { grid.len } else { 0 }];
+        let last_of = vec![0; if wanted.last { grid.len } else { 0 }];
+        let (sum, count) = (column(wanted.mean), column(wanted.mean));
+        Self { grid, wanted, out: empty(grid, wanted), sum, count, last_of }
     }
 
-    async fn post(&self, flux: &str) -> Result<Vec<u8>, StoreError> {
-        let failed = |e: reqwest011::Error| unavailable(answer::chain(&e));
-        let base = self.options.url.trim_end_matches('/');
-        let request = self
-            .client
-            .post(format!("{base}/api/v2/query"))
-            .query(&[("org", self.options.org.as_str())])
-            .header("Authorization", format!("Token {}", self.options.token.reveal()))
-            .header("Content-Type", "application/vnd.flux")
-            .header("Accept", "application/csv")
-            .body(flux.to_owned());
-        let mut response = request.send().await.map_err(failed)?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                let reason = "the answer is too long: ask for a shorter range".to_owned();
-                return Err(StoreError::Query { reason });
+    /// Takes a row; its yield is named by the number of the span and what it is: `3.min`.
+    fn take(&mut self, row: &Row<'_>) {
+        let Some(i) = self.grid.index_checked(row.time) else { return };
+        let Some((span, what)) = row.result.split_once('.') else { return };
+        let quality = match what {
+            "q1" => Quality::Uncertain,
+            "q2" => Quality::Bad,
+            "q3" => Quality::Stale,
+            "q4" => Quality::Substituted,
+            _ => Quality::Good,
+        };
+        self.out.q[i] = worse(self.out.q[i], quality);
+        let Some(number) = row.number() else { return };
+        let join = |known: &mut Option<f64>, of: fn(f64, f64) -> f64| {
+            *known = Some(known.map_or(number, |known| of(known, number)));
+        };
+        match what {
+            "min" if self.wanted.min => join(&mut self.out.min[i], f64::min),
+            "max" if self.wanted.max => join(&mut self.out.max[i], f64::max),
+            "mean" if self.wanted.mean => self.out.mean[i] = Some(number),
+            "sum" if self.wanted.mean => join(&mut self.sum[i], |a, b| a + b),
+            "count" if self.wanted.mean => join(&mut self.count[i], |a, b| a + b),
+            "last" if self.wanted.last => {
+                let span = span.parse().unwrap_or(0);
+                if self.out.last[i].is_none() || span >= self.last_of[i] {
+                    (self.out.last[i], self.last_of[i]) = (Some(number), span);
+                }
             }
-            body.extend_from_slice(&chunk);
+            _ => {}
         }
-        if status == 200 {
-            return Ok(body);
+    }
+
+    fn finish(mut self) -> Windows {
+        for (mean, (sum, count)) in self.out.mean.iter_mut().zip(self.sum.iter().zip(&self.count)) {
+            let joined = sum.zip(*count).filter(|(_, count)| *count > 0.0).map(|(s, c)| s / c);
+            *mean = joined.or(*mean);
         }
-        let words = answer::words(&String::from_utf8_lossy(&body));
-        Err(match status {
-            400 => StoreError::Query { reason: words },
-            429 | 500.. => unavailable(format!("{status}: {words}")),
-            _ => answer::denied(status, &words, &self.options.org, &self.options.bucket),
-        })
+        self.out
     }
 }
 
@@ -159,7 +169,7 @@ impl HistoryReader for InfluxReader {
 }
 
 /// Windows that are all gaps.
-fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
+pub(in crate::store) fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
     let column = |wanted: bool| vec![None; if wanted { grid.len } else { 0 }];
     Windows {
         start: grid.start,
@@ -169,89 +179,6 @@ fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
         mean: column(wanted.mean),
         last: column(wanted.last),
         q: vec![None; grid.len],
-    }
-}
-
-/// One row of an answer.
-#[derive(Debug)]
-struct Row<'a> {
-    /// Name of the yield.
-    result: &'a str,
-    /// `_time`, ms.
-    time: i64,
-    value: &'a str,
-}
-
-impl Row<'_> {
-    fn number(&self) -> Option<f64> {
-        self.value.parse().ok().filter(|v: &f64| v.is_finite())
-    }
-
-    fn quality(&self) -> Option<Quality> {
-        Quality::from_code(self.value.parse().ok()?)
-    }
-}
-
-/// Which cell of a table holds what; the header stands before each table.
-#[derive(Debug, Clone, Copy)]
-struct Header {
-    result: usize,
-    time: usize,
-    value: usize,
-}
-
-/// Reads CSV without annotations: tables follow each other, each with its header; an error after the first row is a
-/// table of its own.
-fn read_rows(body: &[u8], mut take: impl FnMut(Row<'_>)) -> Result<(), StoreError> {
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
-    let (mut record, mut header) = (ByteRecord::new(), None::<Header>);
-    let wrong = |what: &str| unavailable(format!("an answer that is no answer: {what}"));
-    while reader.read_byte_record(&mut record).map_err(|e| wrong(&e.to_string()))? {
-        let cells: Vec<&str> =
-            record.iter().map(|c| std::str::from_utf8(c).unwrap_or_default()).collect();
-        let find = |name: &str| cells.iter().position(|c| *c == name);
-        if let (Some(error), Some(_)) = (find("error"), find("reference")) {
-            let more = reader.read_byte_record(&mut record).map_err(|e| wrong(&e.to_string()))?;
-            let text = if more { record.get(error).unwrap_or_default() } else { b"" };
-            return Err(unavailable(format!("query broke off: {}", String::from_utf8_lossy(text))));
-        }
-        if let (Some(result), Some(time), Some(value)) =
-            (find("result"), find("_time"), find("_value"))
-        {
-            header = Some(Header { result, time, value });
-            continue;
-        }
-        let Some(at) = header else { continue };
-        let (Some(result), Some(time), Some(value)) =
-            (cells.get(at.result), cells.get(at.time), cells.get(at.value))
-        else {
-            continue;
-        };
-        let time: jiff::Timestamp = time.parse().map_err(|_| wrong("a time"))?;
-        take(Row { result, time: time.as_millisecond(), value });
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_are_told_apart_by_their_headers() {
-        let body = b",result,table,_time,_value\r\n,min,0,2023-11-15T00:00:00Z,1.5\r\n,min,0,2023-11-15T00:01:00.5Z,2\r\n\r\n\
-            ,result,table,_value,_time\r\n,q2,0,3,2023-11-15T00:00:00Z\r\n\r\n";
-        let mut rows = Vec::new();
-        read_rows(body, |r| rows.push((r.result.to_owned(), r.time, r.number()))).unwrap();
-        let t = 1_700_006_400_000;
-        let want = [("min", t, Some(1.5)), ("min", t + 60_500, Some(2.0)), ("q2", t, Some(3.0))];
-        assert_eq!(rows, want.map(|(r, t, v)| (r.to_owned(), t, v)));
-    }
-
-    #[test]
-    fn an_error_after_the_first_row_is_an_error() {
-        let body = b",result,table,_time,_value\r\n,min,0,2023-11-15T00:00:00Z,1.5\r\n\r\n,error,reference\r\n,ran out of memory,\r\n";
-        let error = read_rows(body, |_| {}).unwrap_err();
-        assert!(error.to_string().contains("ran out of memory"), "{error}");
+        damaged: Vec::new(),
     }
 }

@@ -338,6 +338,26 @@ fn a_block_ahead_of_time_moves_no_deadline() {
     assert_eq!(scene.evaluator.progress().settled_at, Some(at(0)));
 }
 
+// Behind a declared loss the closing time of a block that was ahead of the centre is believed no more than elsewhere: what
+// falls silent is told in its time.
+#[test]
+fn a_block_ahead_of_time_behind_a_loss_mutes_no_silence() {
+    let mut scene = Scene::new();
+    let mut first = block(1, 0, 5.0, at(0));
+    first.rows.push(Row { series: 1, t: at(0), value: 1.0, quality: () });
+    scene.take(Record::Block(Box::new(first)));
+    scene.take(Record::Gone(vec![Span { epoch: 1, from: 2, to: 2 }]));
+    let mut ahead = block(1, 2, 5.0, at(2));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(500_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    for second in 3..SILENT_MS / 1_000 + 10 {
+        scene.block(second, 5.0, at(second));
+    }
+    let silent = verdicts(&scene.said);
+    assert!(silent.iter().any(|turn| turn.rule == "silent-1" && turn.raised), "{silent:?}");
+}
+
 // Gap records and closures close holes; what comes after it was declared is never evaluated.
 #[test]
 fn declared_blocks_close_a_hole_and_are_not_evaluated_when_they_come_after_all() {

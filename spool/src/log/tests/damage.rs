@@ -140,6 +140,16 @@ fn file_of_another_program_is_set_aside_untouched() {
     assert_eq!(n, 1);
 }
 
+// Goal: a tree that leads to one page by two ways keeps nobody from starting. Method: damage that was found to do that.
+#[test]
+fn a_record_that_is_met_twice_is_kept_once() {
+    let (dir, path) = filled();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[114_692..114_692 + 4_093].fill(8);
+    fs::write(&path, bytes).unwrap();
+    check(&dir);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]

@@ -236,3 +236,120 @@ fn a_block_that_the_disk_does_not_give_back_is_lost_and_declared() {
     let stats = again.stats().unwrap();
     assert!(stats.is_balanced() && stats.declared == 30, "{stats:?}");
 }
+
+// Goal: SQLite takes a journal whose end is damaged for a shorter one, and what was committed after it is gone without a
+// word: the spool says what is gone. Method: a kill, and the last frames of the journal that lies on the disk are damaged.
+#[test]
+fn a_torn_journal_is_noticed_and_what_it_cost_is_declared() {
+    for marked in [true, false] {
+        let dir = TempDir::new().unwrap();
+        let (mut spool, _) = open(dir.path());
+        spool.begin_epoch(1).unwrap();
+        fill(&mut spool, 1, 6, 300);
+        spool.flush().unwrap();
+        // A kill at this instant; then the disk turns out not to have what it had confirmed.
+        let copy = image(dir.path());
+        let journal = copy.path().join("spool.db-wal");
+        let size = fs::metadata(&journal).unwrap().len();
+        let file = fs::OpenOptions::new().write(true).open(&journal).unwrap();
+        file.set_len(size - 3 * 4_096).unwrap();
+        if !marked {
+            fs::remove_file(copy.path().join("spool.mark")).unwrap();
+        }
+        let (mut spool, report) = open(copy.path());
+        let last = spool.state.epochs.values().map(|e| e.held.max()).max().unwrap();
+        assert!(last < 6, "the journal was cut: {last}");
+        if !marked {
+            assert_eq!(report.lost_blocks, 0, "this is what the mark is for");
+            continue;
+        }
+        assert_eq!((report.lost_blocks, report.lost_samples), (6 - last, 10 * (6 - last)));
+        let lost = spool.losses()[0];
+        assert_eq!((lost.epoch, lost.from, lost.to, lost.loss), (1, last + 1, 6, Loss::Unreadable));
+        assert!(spool.stats().unwrap().is_balanced());
+        assert_eq!(spool.stats().unwrap().polled, 60);
+        assert_eq!(spool.begin_epoch(2).unwrap(), Some(Link { epoch: 1, last: 6 }));
+        fill(&mut spool, 2, 2, 100);
+        // Not again at the next start: it waits to be declared once.
+        drop(spool);
+        let (spool, report) = open(copy.path());
+        assert_eq!(report.lost_blocks, 0);
+        assert_eq!(spool.losses().len(), 1);
+    }
+}
+
+// Goal: with the whole database gone, and only the mark left, the epoch is known and declared; one that was forgotten since
+// is not. Method: the file is deleted; then starts that store nothing.
+#[test]
+fn a_lost_file_is_declared_and_a_forgotten_epoch_is_not() {
+    let dir = TempDir::new().unwrap();
+    let (mut spool, _) = open(dir.path());
+    spool.begin_epoch(1).unwrap();
+    fill(&mut spool, 1, 4, 100);
+    spool.flush().unwrap();
+    drop(spool);
+    fs::remove_file(dir.path().join("spool.db")).unwrap();
+    let (mut spool, report) = open(dir.path());
+    assert_eq!((report.lost_blocks, report.lost_samples), (4, 40));
+    assert!(spool.stats().unwrap().is_balanced());
+    spool.begin_epoch(2).unwrap();
+    let gap = spool.losses().to_vec();
+    let block = NewBlock { gap: &gap, samples: 0, ..new(2, 1, b"gap", 0) };
+    spool.append(&[block], &KeySet::new()).unwrap();
+    fill(&mut spool, 2, 3, 100);
+    drop(spool);
+    for epoch in 3..8 {
+        let (mut spool, report) = open(dir.path());
+        assert_eq!(report.lost_blocks, 0);
+        assert!(spool.losses().is_empty());
+        spool.begin_epoch(epoch).unwrap();
+        fill(&mut spool, epoch, 1, 100);
+        ack(&mut spool, epoch, 1, 1);
+    }
+}
+
+// Goal: a disk that takes blocks again is used again: what was held in memory is on it, and the account is one.
+#[test]
+fn blocks_held_in_memory_go_back_to_the_disk() {
+    let dir = TempDir::new().unwrap();
+    let (mut spool, _) = open(dir.path());
+    assert!(!spool.go_back().unwrap(), "they are on it");
+    spool.begin_epoch(1).unwrap();
+    spool.put_manifest([1; 16], b"manifest").unwrap();
+    for seq in 1..=5 {
+        let block = NewBlock { manifest: Some([1; 16]), ..new(1, seq, &[7; 300], 10) };
+        spool.append(&[block], &KeySet::new()).unwrap();
+    }
+    spool.fall_back("disk full").unwrap();
+    spool.put_manifest([1; 16], b"manifest").unwrap();
+    for seq in 6..=9 {
+        let block = NewBlock { manifest: Some([1; 16]), ..new(1, seq, &[8; 300], 10) };
+        spool.append(&[block], &KeySet::new()).unwrap();
+    }
+    ack(&mut spool, 1, 2, 7);
+    spool.lose(Key { epoch: 1, seq: 1 }).unwrap();
+    let before = spool.stats().unwrap();
+    assert!(spool.go_back().unwrap());
+    let after = spool.stats().unwrap();
+    assert_eq!(after.memory, None);
+    assert_eq!((after.blocks, after.unacked_blocks, after.polled), (8, 2, 90));
+    assert_eq!((after.backlog, after.stored), (before.backlog, before.stored));
+    fill(&mut spool, 1, 1, 100);
+    let killed = image(dir.path());
+    drop(spool);
+    for at in [dir.path(), killed.path()] {
+        let (mut spool, report) = open(at);
+        assert_eq!((report.lost_blocks, report.set_aside), (0, None));
+        assert!(spool.stats().unwrap().is_balanced());
+        assert_eq!(spool.backlog(), [(1, vec![(8, 10)])]);
+        for seq in 2..=10 {
+            assert!(
+                matches!(spool.get(Key { epoch: 1, seq }).unwrap(), Fetched::Block(_)),
+                "{seq}"
+            );
+        }
+        assert_eq!(spool.get(Key { epoch: 1, seq: 1 }).unwrap(), Fetched::Gone);
+        assert_eq!(spool.losses().len(), 1);
+        assert_eq!(spool.manifest(&[1; 16]).unwrap().as_deref(), Some(&b"manifest"[..]));
+    }
+}

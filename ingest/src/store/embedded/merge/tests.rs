@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn span(key: i64, t0: i64, t1: i64, count: usize) -> Span {
-    Span { key, t0, t1, count, times: key }
+    Span { key, t0, t1, count, times: key, is_sound: true }
 }
 
 #[test]

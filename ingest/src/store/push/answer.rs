@@ -1,15 +1,14 @@
-//! What an answer of InfluxDB 2 to a write means. Pure; from what 2.7.12 really answers.
+//! What a database's answer to a write means. Pure; from what InfluxDB 2.7.12, InfluxDB 1.6.7 and VictoriaMetrics 1.140
+//! really answer.
 
 use influxdb2::RequestError;
-
-use super::{StoreError, refused, unavailable};
 
 /// Longest piece of the database's words that is kept, bytes.
 const WORDS_MAX: usize = 500;
 
 /// The meaning of an answer to a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(in crate::store) enum Answer {
     /// Everything is stored.
     Stored,
     /// Everything is stored but this many points older than the bucket keeps; sending them again changes nothing.
@@ -18,10 +17,17 @@ pub(super) enum Answer {
     Malformed(String),
     /// At least one point has a field of another type: the others are stored.
     Conflict(String),
+    /// The database takes no more series: points of those that it has are stored.
+    TooMany(String),
     /// The request is too large.
     TooLarge(String),
     /// Too busy, down, unreachable, or no answer in time: perhaps stored, perhaps not. Send the same again.
-    Busy(String),
+    Busy {
+        /// Its words.
+        words: String,
+        /// The pause that it asked for (`Retry-After`), ms; 0 where it said nothing.
+        pause_ms: u64,
+    },
     /// 500: passing trouble, a full disk, or a request it can never take.
     Broken(String),
     /// Our configuration does not fit the database.
@@ -35,29 +41,51 @@ impl Answer {
     }
 }
 
-/// Reads the result of a write.
-pub(super) fn read(result: Result<(), RequestError>) -> Answer {
+/// Longest pause that a database may ask for, ms: what is longer is a mistake, and the log fills meanwhile.
+const PAUSE_MAX_MS: u64 = 300_000;
+
+/// Reads the result of a write through `influxdb2`, which loses headers.
+pub(in crate::store) fn read(result: Result<(), RequestError>) -> Answer {
     match result {
         Ok(()) => Answer::Stored,
         Err(RequestError::Http { status, text }) => of_status(status.as_u16(), &text),
-        Err(RequestError::ReqwestProcessing { source }) => Answer::Busy(chain(&source)),
-        Err(other) => Answer::Busy(other.to_string()),
+        Err(RequestError::ReqwestProcessing { source }) => busy(chain(&source)),
+        Err(other) => busy(other.to_string()),
     }
 }
 
-/// Reads a status other than 204.
-fn of_status(status: u16, text: &str) -> Answer {
+/// Nobody answered, or not in time.
+pub(in crate::store) fn busy(words: String) -> Answer {
+    Answer::Busy { words, pause_ms: 0 }
+}
+
+/// Reads a status. InfluxDB 1 says 400 where InfluxDB 2 says 422, in nearly the same words.
+pub(in crate::store) fn of_status(status: u16, text: &str) -> Answer {
     let words = words(text);
     match status {
-        400 => Answer::Malformed(words),
-        422 if words.contains("type conflict") => Answer::Conflict(words),
+        200 | 204 => Answer::Stored,
+        400 | 422 if words.contains("limit exceeded") => Answer::TooMany(words),
+        400 | 422 if words.contains("type conflict") => Answer::Conflict(words),
         422 if words.contains("outside retention policy") => Answer::Dropped(dropped(&words)),
-        422 => Answer::Malformed(words),
+        400 if words.contains("beyond retention policy") => Answer::Dropped(counted(&words)),
+        400 | 422 => Answer::Malformed(words),
         413 => Answer::TooLarge(words),
-        429 | 502 | 503 | 504 => Answer::Busy(format!("{status}: {words}")),
+        429 | 502 | 503 | 504 => busy(format!("{status}: {words}")),
         500 | 501 | 505..=599 => Answer::Broken(words),
         _ => Answer::Denied(status, words),
     }
+}
+
+/// The pause that a `Retry-After` in seconds asks for, ms.
+pub(in crate::store) fn pause_ms(retry_after: Option<&str>) -> u64 {
+    let seconds = retry_after.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
+    seconds.saturating_mul(1_000).min(PAUSE_MAX_MS)
+}
+
+/// The number after `dropped=` of InfluxDB 1, at least 1.
+fn counted(words: &str) -> u64 {
+    let after = words.rsplit("dropped=").next().unwrap_or_default();
+    after.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
 /// The number before `points outside retention policy`, at least 1.
@@ -66,10 +94,11 @@ fn dropped(words: &str) -> u64 {
     before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
-/// The `message` of InfluxDB's JSON, or the text itself, shortened.
-pub(super) fn words(text: &str) -> String {
+/// The `message` (InfluxDB 2) or `error` (InfluxDB 1) of its JSON, or the text itself, shortened.
+pub(in crate::store) fn words(text: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
-    let message = json.as_ref().and_then(|j| j.get("message")?.as_str()).unwrap_or(text);
+    let message = json.as_ref().and_then(|j| j.get("message").or_else(|| j.get("error"))?.as_str());
+    let message = message.unwrap_or(text);
     let mut end = message.len().min(WORDS_MAX);
     while !message.is_char_boundary(end) {
         end -= 1;
@@ -78,7 +107,7 @@ pub(super) fn words(text: &str) -> String {
 }
 
 /// An error with all its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::store) fn chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -87,31 +116,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     out
-}
-
-/// What a person does about a refusal.
-pub(super) fn denied(status: u16, words: &str, org: &str, bucket: &str) -> StoreError {
-    let mend = match status {
-        401 | 403 => format!(
-            "put a token that may read and write bucket {bucket:?} into the file that [store] token_file names (influx auth create --org {org:?} --read-buckets --write-buckets) and restart davy-ingest"
-        ),
-        404 => format!(
-            "check [store] org = {org:?} and bucket = {bucket:?} (influx org list, influx bucket list) and restart davy-ingest"
-        ),
-        300..=399 => "give the address that the redirect points to".to_owned(),
-        _ => "check that the address is that of an InfluxDB 2".to_owned(),
-    };
-    refused(format!("status {status}: {words}"), mend)
-}
-
-/// The error of a request that is not a write.
-pub(super) fn of_request(error: RequestError, org: &str, bucket: &str) -> StoreError {
-    match read(Err(error)) {
-        Answer::Denied(status, words) => denied(status, &words, org, bucket),
-        Answer::Malformed(words) => denied(400, &words, org, bucket),
-        Answer::Busy(words) | Answer::Broken(words) => unavailable(words),
-        other => unavailable(format!("{other:?}")),
-    }
 }
 
 #[cfg(test)]
@@ -133,12 +137,27 @@ mod tests {
         assert_eq!(of_status(422, &json(retention)), Answer::Dropped(17));
         assert!(matches!(of_status(413, "large"), Answer::TooLarge(_)));
         for busy in [429, 503, 502, 504] {
-            assert!(matches!(of_status(busy, ""), Answer::Busy(_)));
+            assert!(matches!(of_status(busy, ""), Answer::Busy { .. }));
         }
         assert!(matches!(of_status(500, ""), Answer::Broken(_)));
+        // InfluxDB 1.
+        let json = |m: &str| format!("{{\"error\":\"{m}\"}}");
+        let beyond = json("partial write: points beyond retention policy dropped=17");
+        assert_eq!(of_status(400, &beyond), Answer::Dropped(17));
+        let limit = json(
+            "partial write: max-values-per-tag limit exceeded (9/9): measurement=\\\"m\\\" dropped=2",
+        );
+        assert!(matches!(of_status(400, &limit), Answer::TooMany(_)));
+        assert!(matches!(of_status(400, &json(conflict)), Answer::Conflict(_)));
         for denied in [401, 403, 404, 301, 405] {
             assert!(matches!(of_status(denied, ""), Answer::Denied(_, _)));
         }
+    }
+
+    #[test]
+    fn a_pause_is_seconds_and_bounded() {
+        let pauses = [Some("3"), Some(" 7 "), Some("soon"), None, Some("99999999")].map(pause_ms);
+        assert_eq!(pauses, [3_000, 7_000, 0, 0, PAUSE_MAX_MS]);
     }
 
     #[test]

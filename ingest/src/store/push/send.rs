@@ -1,4 +1,4 @@
-//! Sends lines until every one is taken or set aside: the loop of the InfluxDB store.
+//! Sends lines until every one is taken or set aside: the loop of every line-protocol store.
 //!
 //! What the database takes is never sent again for the same batch. A bad line is found by halves, in at most
 //! [`BISECT_REQUESTS_MAX`] requests a call; what is left then stays pending and the next call goes on.
@@ -13,13 +13,13 @@ use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
 use futures_util::stream::FuturesUnordered;
-use influxdb2::api::write::TimestampPrecision;
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
+use super::endpoint::Endpoint;
 use super::work::{Encoder, Piece, Work};
-use super::{IN_FLIGHT, InfluxStore, STORE, StoreError, unavailable};
+use super::{IN_FLIGHT, Pusher};
 use crate::log::DecodedBlock;
-use crate::store::Refusal;
+use crate::store::{Refusal, StoreError};
 
 /// Most requests spent on finding bad lines in one call.
 pub(super) const BISECT_REQUESTS_MAX: u32 = 256;
@@ -28,7 +28,7 @@ pub(super) const BROKEN_TRIES: u32 = 3;
 /// Longest piece of a refused line that is kept, bytes.
 const LINE_SHOWN_MAX: usize = 1_000;
 
-impl InfluxStore {
+impl Pusher {
     /// Sends the batch under way until all of it is taken or set aside.
     pub(super) fn send(&mut self, blocks: &[Arc<DecodedBlock>]) -> Result<(), StoreError> {
         let mut budget = BISECT_REQUESTS_MAX;
@@ -50,22 +50,17 @@ impl InfluxStore {
     /// Sends what is left of the batch, `in_flight` requests at once; gives back what was not taken. Stops handing out
     /// requests at the first failure that waiting alone can mend.
     fn send_round(&mut self, blocks: &[Arc<DecodedBlock>]) -> Vec<(Piece, Answer)> {
-        let Self { runtime, work, writer, options, counts, in_flight, .. } = self;
+        let Self { runtime, work, endpoint, counts, in_flight, .. } = self;
         let mut encoder = Encoder {
             writer: &mut self.lines,
             bounds: self.bounds,
             sink: &*self.sink,
             batch_lines: self.batch_lines,
         };
-        let (org, bucket) = (options.org.as_str(), options.bucket.as_str());
-        let (client, is_gzip) = (&*writer, options.gzip);
+        let endpoint = &*endpoint;
         let post = |piece: Piece| {
-            let body = body(&piece, is_gzip);
-            async move {
-                let precision = TimestampPrecision::Milliseconds;
-                let sent = client.write_line_protocol_with_precision(org, bucket, body, precision);
-                (piece, answer::read(sent.await))
-            }
+            let body = body(endpoint, piece.body());
+            async move { (piece, endpoint.post(body).await) }
         };
         let mut failed = Vec::new();
         let mut settle = |(piece, answer): (Piece, Answer), work: &mut Work| {
@@ -104,7 +99,9 @@ impl InfluxStore {
     fn mend(&mut self, piece: Piece, answer: Answer, budget: &mut u32) -> Result<(), StoreError> {
         match answer {
             Answer::Stored | Answer::Dropped(_) => Ok(()),
-            Answer::Malformed(_) | Answer::Conflict(_) => self.bisect(&piece, budget),
+            Answer::Malformed(_) | Answer::Conflict(_) | Answer::TooMany(_) => {
+                self.bisect(&piece, budget)
+            }
             Answer::TooLarge(words) => {
                 self.batch_lines = (piece.range.len() / 2).max(1);
                 if piece.range.len() == 1 {
@@ -114,21 +111,20 @@ impl InfluxStore {
                 }
                 Ok(())
             }
-            Answer::Busy(words) => {
+            Answer::Busy { words, pause_ms } => {
                 self.in_flight = 1;
                 self.work.pending.push(piece);
-                Err(unavailable(words))
+                Err(self.unavailable(words, pause_ms))
             }
             Answer::Denied(status, words) => {
                 self.work.pending.push(piece);
-                let (org, bucket) = (&self.options.org, &self.options.bucket);
-                Err(answer::denied(status, &words, org, bucket))
+                Err(self.endpoint.denied(status, &words))
             }
             Answer::Broken(words) => {
                 self.work.failures += 1;
                 if self.work.failures < BROKEN_TRIES || !self.probe(&piece) {
                     self.work.pending.push(piece);
-                    return Err(unavailable(format!("status 500: {words}")));
+                    return Err(self.unavailable(format!("status 500: {words}"), 0));
                 }
                 self.bisect(&piece, budget)
             }
@@ -142,7 +138,11 @@ impl InfluxStore {
             let answer = self.post(&piece.part(*line..line + 1));
             matches!(
                 answer,
-                Answer::Stored | Answer::Dropped(_) | Answer::Malformed(_) | Answer::Conflict(_)
+                Answer::Stored
+                    | Answer::Dropped(_)
+                    | Answer::Malformed(_)
+                    | Answer::Conflict(_)
+                    | Answer::TooMany(_)
             )
         })
     }
@@ -157,9 +157,10 @@ impl InfluxStore {
             if *budget == 0 {
                 stack.push(piece);
                 self.work.pending.extend(stack);
-                return Err(unavailable(format!(
+                let words = format!(
                     "more bad lines than {BISECT_REQUESTS_MAX} requests can find; going on"
-                )));
+                );
+                return Err(self.unavailable(words, 0));
             }
             *budget -= 1;
             match self.post(&piece) {
@@ -176,7 +177,13 @@ impl InfluxStore {
                 Answer::Broken(words) if piece.range.len() == 1 => {
                     self.refuse_line(&piece, "poison", &words);
                 }
-                Answer::Malformed(_) | Answer::Conflict(_) | Answer::Broken(_) => {
+                Answer::TooMany(words) if piece.range.len() == 1 => {
+                    self.refuse_line(&piece, "too_many_series", &words);
+                }
+                Answer::Malformed(_)
+                | Answer::Conflict(_)
+                | Answer::TooMany(_)
+                | Answer::Broken(_) => {
                     stack.extend(piece.halves());
                 }
                 other => {
@@ -199,36 +206,40 @@ impl InfluxStore {
             let single = format!("{series} {field} {time}\n");
             match self.post_bytes(single.clone().into()) {
                 Answer::Stored | Answer::Dropped(_) => {}
-                Answer::Conflict(words) | Answer::Malformed(words) => {
+                Answer::Conflict(words) | Answer::Malformed(words) | Answer::TooMany(words) => {
                     self.refuse(piece, "type_conflict", single.trim_end(), &words, 1);
                 }
-                Answer::Busy(words) | Answer::Broken(words) => {
+                Answer::Busy { words, pause_ms } => {
                     self.work.pending.push(piece.clone());
-                    return Err(unavailable(words));
+                    return Err(self.unavailable(words, pause_ms));
+                }
+                Answer::Broken(words) => {
+                    self.work.pending.push(piece.clone());
+                    return Err(self.unavailable(words, 0));
                 }
                 Answer::TooLarge(words) => self.refuse(piece, "too_large", &single, &words, 1),
                 Answer::Denied(status, words) => {
                     self.work.pending.push(piece.clone());
-                    let (org, bucket) = (&self.options.org, &self.options.bucket);
-                    return Err(answer::denied(status, &words, org, bucket));
+                    return Err(self.endpoint.denied(status, &words));
                 }
             }
         }
         Ok(())
     }
 
-    /// Sends one piece and waits.
-    fn post(&mut self, piece: &Piece) -> Answer {
-        self.post_bytes(body(piece, false))
+    fn unavailable(&self, reason: String, pause_ms: u64) -> StoreError {
+        StoreError::Unavailable { store: self.endpoint.name(), reason, pause_ms }
     }
 
-    /// Sends lines as they are and waits.
+    /// Sends one piece and waits.
+    fn post(&mut self, piece: &Piece) -> Answer {
+        self.post_bytes(piece.body())
+    }
+
+    /// Sends lines and waits.
     fn post_bytes(&mut self, lines: Bytes) -> Answer {
-        let (org, bucket) = (self.options.org.as_str(), self.options.bucket.as_str());
-        let precision = TimestampPrecision::Milliseconds;
-        let body = if self.options.gzip { gzip(&lines).into() } else { lines };
-        let sent = self.writer.write_line_protocol_with_precision(org, bucket, body, precision);
-        let answer = answer::read(self.runtime.block_on(sent));
+        let body = body(&self.endpoint, lines);
+        let answer = self.runtime.block_on(self.endpoint.post(body));
         self.counts.requests += u64::from(answer == Answer::Stored);
         self.counts.dropped_by_retention += answer.dropped();
         answer
@@ -249,7 +260,7 @@ impl InfluxStore {
             gateway: origin.map(|(gateway, _)| gateway.to_owned()),
             position: origin.map(|(_, position)| position),
             what: shown.collect(),
-            reason: format!("{STORE}: {reason}"),
+            reason: format!("{}: {reason}", self.endpoint.name()),
             samples,
         });
     }
@@ -262,8 +273,8 @@ fn line(piece: &Piece) -> String {
 }
 
 /// The bytes of a request.
-fn body(piece: &Piece, is_gzip: bool) -> Bytes {
-    if is_gzip { gzip(&piece.body()).into() } else { piece.body() }
+fn body(endpoint: &Endpoint, lines: Bytes) -> Bytes {
+    if endpoint.is_gzip() { gzip(&lines).into() } else { lines }
 }
 
 /// Measurement and tags, fields, time of one of our own lines. Fields and time hold no space; tags may, escaped.

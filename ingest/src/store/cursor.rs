@@ -11,7 +11,7 @@ use crate::store::{Position, StoreError};
 
 /// The open cursor.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(in crate::store) struct Cursor {
     path: PathBuf,
     position: Option<Position>,
 }
@@ -21,7 +21,7 @@ impl Cursor {
     ///
     /// # Errors
     /// When the file exists and cannot be read.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(path: &Path) -> Result<Self, StoreError> {
         let position = match std::fs::read_to_string(path) {
             Ok(text) => {
                 let position = parse(&text);
@@ -38,7 +38,7 @@ impl Cursor {
     }
 
     /// The position; `None` before the first.
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(in crate::store) fn position(&self) -> Option<Position> {
         self.position
     }
 
@@ -46,24 +46,29 @@ impl Cursor {
     ///
     /// # Errors
     /// When the file cannot be written; the position is the old one then.
-    pub(super) fn set(&mut self, position: Position) -> Result<(), StoreError> {
+    pub(in crate::store) fn set(&mut self, position: Position) -> Result<(), StoreError> {
         if self.position == Some(position) {
             return Ok(());
         }
-        let write = || -> std::io::Result<()> {
-            let new = self.path.with_extension("new");
-            let mut file = File::create(&new)?;
-            file.write_all(text(position).as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &self.path)?;
-            match self.path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-                _ => Ok(()),
-            }
-        };
-        write().map_err(|e| failed("write cursor", &self.path, &e))?;
+        replace(&self.path, text(position).as_bytes())
+            .map_err(|e| failed("write cursor", &self.path, &e))?;
         self.position = Some(position);
         Ok(())
+    }
+}
+
+/// Replaces a file whole, durably.
+pub(in crate::store) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
     }
 }
 
@@ -81,7 +86,11 @@ fn parse(text: &str) -> Option<Position> {
     Some(Position { log_id: log_id.parse().ok()?, position: position.parse().ok()? })
 }
 
-fn failed(action: &'static str, path: &Path, error: &std::io::Error) -> StoreError {
+pub(in crate::store) fn failed(
+    action: &'static str,
+    path: &Path,
+    error: &std::io::Error,
+) -> StoreError {
     StoreError::File { action, path: path.display().to_string(), reason: error.to_string() }
 }
 

@@ -1,0 +1,138 @@
+//! What a broker does to the link by its settings: it is said, by the check and by the running centre, and costs nothing.
+
+use std::time::Duration;
+
+use tests::harness::davy::{Centre, Store};
+use tests::harness::mosquitto::Mosquitto;
+use tests::harness::peer::Peer;
+use tests::harness::process::free_port;
+use tests::harness::wait::wait_for;
+use tests::harness::works::{GATEWAY, Played, Works, edit};
+use tests::meters;
+use tests::replay::Recording;
+use wire::GatewayName;
+use wire::limits::FRAME_BYTES_MAX;
+use wire::topic::{Topic, TopicKind};
+
+/// What mosquitto has by itself.
+const DEFAULTS: &str = "sys_interval 1\n";
+
+fn house(rows: u16) -> Played {
+    let row =
+        |n: u16| [230.0 + f64::from(n) / 4.0, 5.0 + f64::from(n) / 8.0].map(|v| v.to_string());
+    let rows = (0..rows).map(|n| row(n).to_vec()).collect();
+    let recording = Recording { model: &meters::SDM630, columns: vec!["u_a", "i_a"], rows };
+    Played { id: "house-1", role: "other", recording }
+}
+
+/// A centre that does not run, on this broker.
+fn centre(folder: &tempfile::TempDir, port: u16) -> Centre {
+    let address = format!("127.0.0.1:{port}");
+    Centre::prepare_without_users(folder.path(), &address, &Store::Embedded, "").expect("a centre")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_names_what_a_broker_does_wrong_and_how_to_mend_it() {
+    // Goal: settings that drop messages show before a plant pays for them. Method: the check against mosquitto as it comes,
+    // with the README's bounds, with a bound on the packet, with QoS 0, and against nothing.
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = Mosquitto::start_with("").await.expect("mosquitto");
+    let found = centre(&folder, plain.port).call(&["check", "--broker"]).expect_err("problems");
+    let found = found.to_string();
+    assert!(found.contains("PROBLEM  queue: the broker dropped"), "{found}");
+    assert!(
+        found.contains("of 2000 messages") && found.contains("max_queued_messages 0"),
+        "{found}"
+    );
+    assert!(
+        found.contains("PROBLEM  anonymous:") && found.contains("allow_anonymous false"),
+        "{found}"
+    );
+    assert!(found.contains("ok       qos:") && found.contains("ok       packet_size:"), "{found}");
+
+    let readme = Mosquitto::start().await.expect("mosquitto");
+    let found = centre(&folder, readme.port).call(&["check", "--broker"]).expect_err("one problem");
+    let found = found.to_string();
+    assert!(found.contains("ok       queue: a slow subscriber gets every message"), "{found}");
+    assert!(found.contains("1 problem(s)"), "{found}");
+
+    let small = Mosquitto::start_with("message_size_limit 100000\n").await.expect("mosquitto");
+    let found = centre(&folder, small.port).call(&["check", "--broker"]).expect_err("problems");
+    assert!(found.to_string().contains("PROBLEM  packet_size:"), "{found}");
+
+    let low = Mosquitto::start_with("max_qos 0\n").await.expect("mosquitto");
+    let found = centre(&folder, low.port).call(&["check", "--broker"]).expect_err("problems");
+    assert!(found.to_string().contains("PROBLEM  qos:"), "{found}");
+
+    let nobody = centre(&folder, free_port().expect("a port"));
+    let found = nobody.call(&["check", "--broker"]).expect_err("no broker").to_string();
+    assert!(found.contains("PROBLEM  connect:") && found.contains("[broker] url"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_drops_and_one_that_forgets_are_told_and_cost_nothing() {
+    // Goal: the running centre says what its broker does. Method: mosquitto as it comes, whose queue for a slow subscriber is
+    // overrun beside us; then its sessions are wiped.
+    let broker = Mosquitto::start_with(DEFAULTS).await.expect("mosquitto");
+    let port = broker.port;
+    let works = Works::prepare_on(broker, port, &Store::Embedded, vec![house(40)]).await;
+    let mut works = works.expect("a works");
+    works.start_all().await.expect("it starts");
+    let connected = "davy_gateway_samples{place=\"stored\"}";
+    works.until_gateway("acked samples", |of| of(connected) > 0.0).await;
+    let notices = works.centre.notices().await.expect("notices");
+    assert!(!notices.keys().any(|code| code.starts_with("broker")), "{notices:?}");
+    // The first count is what was before our time; a second later the next one comes.
+    wait_for("the broker's first count", Duration::from_secs(20), || async {
+        let said = works.centre.call(&["check", "--broker"]).expect_err("it drops").to_string();
+        let told = works.centre.notices().await.map_err(|e| e.to_string())?;
+        if told.contains_key("broker_dropped") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    works.until_notice("broker_dropped", "check --broker").await;
+    let metrics = works.centre.metrics().await.expect("metrics");
+    assert!(metrics["davy_ingest_broker_dropped_total"] > 0.0);
+
+    works.broker.kill();
+    works.broker.wipe().expect("wiped");
+    works.broker.resume().await.expect("mosquitto");
+    works.until_notice("broker_session_lost", "persistence true").await;
+    works.everything_is_stored_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_gives_less_than_qos_1_is_told_and_used() {
+    // Goal: a downgrade is an alarm, not an outage. Method: the centre's listener allows QoS 0 only, the gateway's does not.
+    let low = free_port().expect("a port");
+    let bounds = format!("listener {low} 127.0.0.1\nmax_qos 0\nallow_anonymous true\n");
+    let broker = Mosquitto::start_with(&bounds).await.expect("mosquitto");
+    let port = broker.port;
+    let works = Works::prepare_on(broker, port, &Store::Embedded, vec![house(30)]).await;
+    let mut works = works.expect("a works");
+    let file = works.centre.folder.join("ingest.toml");
+    edit(&file, &format!("127.0.0.1:{port}"), &format!("127.0.0.1:{low}")).expect("edited");
+    works.start_all().await.expect("it starts");
+    works.until_notice("broker_qos", "less than QoS 1").await;
+    works.everything_is_stored_once().await;
+    works.until_gateway("an empty spool", |of| of("davy_gateway_backlog_blocks") == 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_messages_that_lie_on_a_gateways_topics_do_not_keep_it_from_the_centre() {
+    // Goal: whoever may publish cannot cut a plant off by one message. Method: retained ones, longer than any frame, on the
+    // topics that the gateway reads, before it starts; everything must arrive, and they are counted as refused.
+    let mut works = Works::prepare(&Store::Embedded, vec![house(30)]).await.expect("a works");
+    let mut peer = Peer::connect(works.broker.port, "litter", "nothing").await.expect("a client");
+    let name = GatewayName::new(GATEWAY).expect("a name");
+    for (kind, bytes) in [(TopicKind::Ack, FRAME_BYTES_MAX + 4_096), (TopicKind::Cmd, 3 << 20)] {
+        let topic = Topic::new(name.clone(), kind).to_string();
+        peer.publish_retained(&topic, vec![0x7f; bytes]).await.expect("published");
+    }
+    works.start_all().await.expect("it starts");
+    works.everything_is_stored_once().await;
+    works
+        .until_gateway("an empty spool", |of| {
+            of("davy_gateway_backlog_blocks") == 0.0 && of("davy_gateway_acks_forged_total") >= 2.0
+        })
+        .await;
+}
