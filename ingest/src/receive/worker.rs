@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::completeness::Completeness;
 use crate::live::Live;
 use crate::log::record::CentreRecord;
-use crate::log::{Follower, Progress, Shared};
+use crate::log::{DecodedBlock, Follower, Progress, Shared};
 use crate::metrics::{Metrics, Word, gauge};
 use crate::quarantine::Quarantine;
 use crate::registry::{Registrar, Registry};
@@ -425,14 +425,13 @@ impl Worker {
             effects.records.iter().for_each(|record| counting.count(record));
         }
         let works = &self.works;
-        for block in effects.records.iter().filter_map(|r| r.block()) {
-            if is_synthetic(block.gateway.as_str()) {
-                self.mark(block);
-                continue;
-            }
-            works.metrics.samples.inc_by(block.readings.sample_count() as u64);
-            works.live.block(block);
-        }
+        let blocks = || effects.records.iter().filter_map(|r| r.block());
+        let of_centre = |block: &&Arc<DecodedBlock>| is_synthetic(block.gateway.as_str());
+        blocks().filter(of_centre).for_each(|block| self.mark(block));
+        let of_plants = || blocks().filter(|block| !of_centre(block));
+        let samples: usize = of_plants().map(|block| block.readings.sample_count()).sum();
+        works.metrics.samples.inc_by(samples as u64);
+        works.live.blocks(of_plants());
         spool::fail_point!("tail.before");
         works.shared.tail.push(effects.records);
         spool::fail_point!("tail.after");
@@ -453,7 +452,7 @@ impl Worker {
     }
 
     /// A block of the centre's own is in the log.
-    fn mark(&self, block: &crate::log::DecodedBlock) {
+    fn mark(&self, block: &DecodedBlock) {
         let own = self.watched.as_ref().filter(|watched| watched.epoch == block.block.epoch);
         if let Some(watched) = own {
             watched.marks.logged(block.block.seq);
