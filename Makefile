@@ -4,10 +4,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-# Rounds of `make faults`, seeds of `make sim`.
-N ?= 5
-
-.PHONY: help demo test check bench faults sim mutants console servers
+.PHONY: help demo test check bench faults failpoints sim mutants console servers
 
 CONSOLE_SOURCES := $(shell find dashboards/src dashboards/public dashboards/index.html dashboards/package-lock.json -type f 2>/dev/null)
 
@@ -23,6 +20,7 @@ demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a brok
 test: check servers ## everything: checks, unit, property, system and browser tests with real servers
 	@echo "── system, unit and property tests"
 	eval "$$(tests/servers/get.sh --export influxd influxd1 victoria-metrics mosquitto nats-server chromium)"; \
+	$(MAKE) failpoints && \
 	cargo build --workspace --bins --features tests/demo && \
 	cargo test --workspace --features tests/demo
 	@echo "── browser tests"
@@ -41,13 +39,20 @@ bench: servers ## throughput, latency and bytes a sample, beside Telegraf and In
 	cargo build --release -p gateway -p ingest && \
 	cargo run --release -p tests --bin davy-bench
 
-faults: servers ## kill each part N times under load, cut the link; one round of it is in make test
-	eval "$$(tests/servers/get.sh --export influxd mosquitto nats-server)"; \
-	cargo build -p gateway -p ingest && \
-	DAVY_FAULT_ROUNDS=$(N) cargo test -p tests --test faults -- --nocapture
+faults: servers failpoints ## N random rounds of faults over real processes (default 40; SEED=, JOBS=); a fixed part is in make test
+	eval "$$(tests/servers/get.sh --export influxd mosquitto)"; \
+	cargo build -p tests --bin davy-faults && \
+	target/debug/davy-faults --rounds $(or $(N),40) --jobs $(or $(JOBS),3) --seed $(or $(SEED),1)
+
+# Both programs with fail points, beside those without: docs/FAILPOINTS.md.
+failpoints:
+	cargo build -p gateway -p ingest --bins --features gateway/failpoints,ingest/failpoints
+	mkdir -p target/debug/failpoints
+	cp target/debug/davy-gateway target/debug/davy-ingest target/debug/failpoints/
+	cargo build -p gateway -p ingest --bins
 
 sim: ## simulate N seeds with all faults (default 5: give N=100000); SEED=n plays one again, FAULTS=a,b only these
-	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(N)) --from $(or $(SEED),0) \
+	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(or $(N),5)) --from $(or $(SEED),0) \
 		$(if $(FAULTS),--faults $(FAULTS))
 
 mutants: ## put known faults into the code, one at a time: the simulation must catch each

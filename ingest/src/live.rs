@@ -1,14 +1,13 @@
 //! The newest of everything in memory: values per series, gateways, notices. What the API shows without asking a store.
 //!
 //! The receiver writes after each commit, the API reads; neither waits for the other longer than a lookup. A manifest is
-//! looked up once and then each sample is one write into an array. Bounded by [`SERIES_MAX`]. A value never loses its
+//! looked up once and then each sample of a newest row is one write into an array. Bounded by [`SERIES_MAX`]. A value never loses its
 //! age: stale is what the reader makes of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::block::ClockState;
-use wire::columns::Table;
 use wire::message::State;
 use wire::{Manifest, ManifestKey, Mark, Quality, quantity};
 
@@ -41,10 +40,40 @@ struct Inner {
     slots: Vec<Slot>,
     index: HashMap<Arc<Name>, u32>,
     by_site: HashMap<String, Vec<u32>>,
-    plans: HashMap<ManifestKey, Arc<Vec<Vec<u32>>>>,
+    plans: HashMap<ManifestKey, Plan>,
     dirty: Vec<u32>,
     gateways: HashMap<String, GatewayLive>,
     notices: Notices,
+}
+
+/// The series of a manifest's replies, and the newest row of each that is not taken yet.
+#[derive(Debug)]
+struct Plan {
+    /// Reply → slots of its points.
+    slots: Vec<Vec<u32>>,
+    /// Reply → its newest row of this commit.
+    newest: Vec<Option<RowAt>>,
+    /// Replies that have one.
+    waiting: Vec<u32>,
+}
+
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+struct RowAt {
+    /// Place among the blocks of the round.
+    block: usize,
+    table: usize,
+    row: usize,
+    epoch: u64,
+    segment: u32,
+    t: i64,
+}
+
+/// The blocks of one commit whose rows are not all taken yet.
+#[derive(Debug, Default)]
+struct Round<'a> {
+    blocks: Vec<&'a Arc<DecodedBlock>>,
+    plans: Vec<ManifestKey>,
 }
 
 /// A series by its names.
@@ -96,24 +125,19 @@ impl Live {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the newest samples of a block that was logged.
-    pub fn block(&self, block: &DecodedBlock) {
+    /// Takes the newest samples of blocks that were logged, in their order. What a later block of the same commit
+    /// overtakes is not written: the rows are compared first, then the samples of the newest are taken.
+    pub fn blocks<'a>(&self, blocks: impl Iterator<Item = &'a Arc<DecodedBlock>>) {
         let mut inner = self.lock();
-        inner.seen(block);
-        // Times of a clock that was never set say nothing about what is newest.
-        if block.is_unset() || block.readings.tables.is_empty() {
-            return;
-        }
-        let plan = inner.plan(block.readings.manifest, &block.manifest);
-        let mut first_row = 0_u32;
-        for table in &block.readings.tables {
-            for row in newest_rows(table, first_row, &block.masked_rows) {
-                let Some(slots) = plan.get(table.replies[row] as usize) else { continue };
-                let period_ms = block.manifest.replies[table.replies[row] as usize].period_ms;
-                inner.take_row(block, (table, row), slots, period_ms);
+        let mut round = Round::default();
+        for block in blocks {
+            inner.seen(block);
+            // Times of a clock that was never set say nothing about what is newest.
+            if !block.is_unset() && !block.readings.tables.is_empty() {
+                inner.compare(block, &mut round);
             }
-            first_row += u32::try_from(table.times.len()).unwrap_or(0);
         }
+        inner.take_rest(&mut round);
     }
 
     /// Hands the values that changed since the last call to the hub; called some times a second. Without a browser that
@@ -226,10 +250,10 @@ impl Inner {
         gateway.clock = Some(clock_word(block.block.clock.state).to_owned());
     }
 
-    /// Reply → slots of its points.
-    fn plan(&mut self, key: ManifestKey, manifest: &Manifest) -> Arc<Vec<Vec<u32>>> {
-        if let Some(plan) = self.plans.get(&key) {
-            return Arc::clone(plan);
+    /// Makes the plan of a manifest where there is none yet.
+    fn plan(&mut self, key: ManifestKey, manifest: &Manifest) {
+        if self.plans.contains_key(&key) {
+            return;
         }
         let replies = manifest.replies.iter().map(|reply| {
             let slots = reply.points.iter().map(|point| {
@@ -241,12 +265,64 @@ impl Inner {
             });
             slots.collect()
         });
-        let plan: Arc<Vec<Vec<u32>>> = Arc::new(replies.collect());
-        if self.plans.len() >= PLANS_MAX {
+        let slots: Vec<Vec<u32>> = replies.collect();
+        let newest = vec![None; slots.len()];
+        self.plans.insert(key, Plan { slots, newest, waiting: Vec::new() });
+    }
+
+    /// Finds the newest rows of a block among those of its commit.
+    fn compare<'a>(&mut self, block: &'a Arc<DecodedBlock>, round: &mut Round<'a>) {
+        let key = block.readings.manifest;
+        if self.plans.len() >= PLANS_MAX && !self.plans.contains_key(&key) {
+            self.take_rest(round);
             self.plans.clear();
         }
-        self.plans.insert(key, Arc::clone(&plan));
-        plan
+        self.plan(key, &block.manifest);
+        let Some(mut plan) = self.plans.remove(&key) else { return };
+        if plan.waiting.is_empty() {
+            round.plans.push(key);
+        }
+        round.blocks.push(block);
+        let (epoch, segment) = (block.block.epoch.0, block.block.clock.segment);
+        let mut number = 0_u32;
+        for (table, rows) in block.readings.tables.iter().enumerate() {
+            for (row, (&t, &reply)) in rows.times.iter().zip(&rows.replies).enumerate() {
+                let is_masked = !block.masked_rows.is_empty()
+                    && block.masked_rows.binary_search(&number).is_ok();
+                number += 1;
+                let Some(newest) = plan.newest.get_mut(reply as usize).filter(|_| !is_masked)
+                else {
+                    continue;
+                };
+                let at = RowAt { block: round.blocks.len() - 1, table, row, epoch, segment, t };
+                match newest {
+                    None => plan.waiting.push(reply),
+                    // Only within a time segment is the later time the newer one for sure.
+                    Some(known) if (known.epoch, known.segment) != (epoch, segment) => {
+                        self.take_row(round, &plan.slots[reply as usize], reply, *known);
+                    }
+                    Some(known) if known.t > t => continue,
+                    Some(_) => {}
+                }
+                *newest = Some(at);
+            }
+        }
+        self.plans.insert(key, plan);
+    }
+
+    /// Takes the rows that are left of a commit.
+    fn take_rest(&mut self, round: &mut Round<'_>) {
+        for key in std::mem::take(&mut round.plans) {
+            let Some(mut plan) = self.plans.remove(&key) else { continue };
+            for reply in plan.waiting.drain(..) {
+                let newest = plan.newest.get_mut(reply as usize).and_then(Option::take);
+                if let (Some(at), Some(slots)) = (newest, plan.slots.get(reply as usize)) {
+                    self.take_row(round, slots, reply, at);
+                }
+            }
+            self.plans.insert(key, plan);
+        }
+        round.blocks.clear();
     }
 
     fn slot(&mut self, name: Name) -> u32 {
@@ -264,21 +340,17 @@ impl Inner {
         slot
     }
 
-    fn take_row(
-        &mut self,
-        block: &DecodedBlock,
-        at: (&Table, usize),
-        slots: &[u32],
-        period_ms: u32,
-    ) {
-        let (table, row) = at;
+    fn take_row(&mut self, round: &Round<'_>, slots: &[u32], reply: u32, at: RowAt) {
+        let Some(block) = round.blocks.get(at.block) else { return };
+        let period_ms = block.manifest.replies.get(reply as usize).map_or(0, |r| r.period_ms);
+        let table = &block.readings.tables[at.table];
         for (column, number) in table.columns.iter().zip(slots) {
             let newest = Newest {
-                value: column.values()[row],
-                mark: column.mark(row),
-                epoch: block.block.epoch.0,
-                segment: block.block.clock.segment,
-                t: table.times[row],
+                value: column.values()[at.row],
+                mark: column.mark(at.row),
+                epoch: at.epoch,
+                segment: at.segment,
+                t: at.t,
                 received_at: block.received_at,
                 period_ms,
             };
@@ -292,17 +364,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// The last row of each reply in a table, those ahead of time left out.
-fn newest_rows(table: &Table, first_row: u32, masked: &[u32]) -> Vec<usize> {
-    let mut seen = HashSet::new();
-    let rows = (0..table.times.len()).rev();
-    let rows = rows.filter(|row| {
-        let number = first_row + u32::try_from(*row).unwrap_or(0);
-        masked.binary_search(&number).is_err() && seen.insert(table.replies[*row])
-    });
-    rows.collect()
 }
 
 fn shown(name: &Name, newest: &Newest) -> LiveValue {

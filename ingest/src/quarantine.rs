@@ -227,6 +227,7 @@ impl Quarantine {
                 added.push((block.gateway.to_string(), block.bytes.len() as u64 + ENTRY_OVERHEAD));
             }
         }
+        spool::fail_point!("quarantine.put");
         during("committing", tx.commit())?;
         for (gateway, bytes) in added {
             inner.count(&gateway, bytes);

@@ -187,6 +187,7 @@ impl Receiver {
             Ok(body) => body,
             Err(error) => return Ok(Outcome::Dropped(error.code())),
         };
+        spool::fail_point!("receive.authentic");
         let Ok(uplink) = Uplink::decode(body) else { return Ok(Outcome::Dropped("malformed")) };
         if uplink.stamp.gateway != *message.gateway {
             return Ok(Outcome::Dropped("topic_mismatch"));
@@ -231,6 +232,7 @@ impl Receiver {
         }
         let key = manifest::key(bytes);
         port.put_manifest(gateway.as_str(), key.0, bytes);
+        spool::fail_point!("receive.manifest");
         self.remember(gateway.clone(), key, Arc::new(decoded));
         self.touch(gateway).need.remove(&key);
         Outcome::Manifest

@@ -216,6 +216,7 @@ impl Service {
             let _guard = alarm.drop_guard();
             api::serve(listener, api, beside).await;
         });
+        spool::fail_point!("start.serving");
         tracing::info!(%listen, state_dir = %config.state_dir.display(), broker = %config.broker.host, "davy-ingest runs");
         Ok(Self {
             grace: config.shutdown_grace,
@@ -237,12 +238,15 @@ impl Service {
     /// # Errors
     /// What a thread ended with.
     pub fn stop(self, runtime: &tokio::runtime::Runtime) -> Result<(), RunError> {
+        spool::fail_point!("stop.begun");
         self.intake.cancel();
         let received = join(self.receiver, self.grace);
+        spool::fail_point!("stop.received");
         self.cursors.cancel();
         self.shared.tail.close();
         let stored = join(self.store, self.grace);
         let evaluated = join(self.evaluator, self.grace);
+        spool::fail_point!("stop.evaluated");
         if !runtime.block_on(self.network.finish(self.grace)) {
             tracing::warn!("some connections did not end in time");
         }

@@ -387,3 +387,43 @@ fn duty_staff_see_what_the_catalogue_finds_at_the_head() {
         assert_eq!(seen, active, "seed {seed}");
     }
 }
+
+// Goal: a gateway whose clock was ahead when the centre first judged it, behind blocks that are lost, is judged all the same
+// once its clock is right. Method: a closure, a block ahead without rows, then a leak.
+#[test]
+fn a_clock_that_was_ahead_behind_a_loss_mutes_no_leak() {
+    let at = |second: i64| BASE + second * 1_000;
+    let block = |seq: u64, second: i64, closed_at: i64, ahead: bool| {
+        let clock = BlockClock {
+            unset: false,
+            boot: 1,
+            boot_offset: Some(BASE),
+            closed_at,
+            mono_ms: second * 1_000,
+            segment: u32::from(!ahead),
+        };
+        let leak = Row { series: 5, t: closed_at, value: 60.0, quality: Quality::Good };
+        let rows = if ahead { Vec::new() } else { vec![leak] };
+        let key = BlockKey { epoch: 1, seq };
+        let received_at = at(second);
+        Record::Block(Box::new(Block {
+            key,
+            follows: None,
+            clock,
+            gaps: Vec::new(),
+            rows,
+            ahead,
+            received_at,
+        }))
+    };
+    let mut log = vec![
+        Record::Chain { epoch: 1, last: 0 },
+        Record::Gone(vec![Span { epoch: 1, from: 1, to: 1 }]),
+        block(2, 2, at(30_000), true),
+    ];
+    log.extend((3..20_i64).map(|second| block(second.unsigned_abs(), second, at(second), false)));
+    let said = feed(&mut evaluator(), &log, |_| {});
+    let is_raise = |o: &&Output<Transition>| matches!(o, Output::Verdict(turn) if turn.rule == "R21" && turn.turn().stands());
+    let raised = said.iter().find(is_raise).map(told);
+    assert!(raised.is_some(), "{:?}", said.iter().map(told).collect::<Vec<_>>());
+}

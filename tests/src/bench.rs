@@ -2,14 +2,19 @@
 //! a figure that was not measured is absent from the report, never estimated.
 
 pub mod bytes;
+mod contender;
 pub mod cpu;
 pub mod edge;
 pub mod history;
 pub mod history_influx;
 pub mod latency;
 pub mod load;
+pub mod outage;
+pub mod queryable;
+pub mod raw;
 pub mod report;
 pub mod restart;
 pub mod sink;
+mod source;
 pub mod store;
 pub mod throughput;

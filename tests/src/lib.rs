@@ -3,6 +3,7 @@
 pub mod bench;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod faults;
 pub mod harness;
 pub mod meters;
 pub mod plant;

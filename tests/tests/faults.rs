@@ -318,7 +318,7 @@ async fn evaluated(world: &World) {
     .await;
 }
 
-/// Rounds of kills: one in `make test`, `make faults N=100` for more.
+/// Rounds of kills: one in `make test`, more by `DAVY_FAULT_ROUNDS=100 cargo test -p tests --test faults`.
 fn rounds() -> usize {
     match std::env::var("DAVY_FAULT_ROUNDS") {
         Ok(text) => text.parse().expect("DAVY_FAULT_ROUNDS is a number"),

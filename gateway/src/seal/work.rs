@@ -214,6 +214,7 @@ impl Work {
     pub fn close(mut self) -> bool {
         let spool = &self.spool;
         self.sealer.close_rows(&|| spool.list(LIST_RANGES_MAX), &mut self.sealed);
+        spool::fail_point!("gateway.stop");
         self.store();
         self.flush();
         info!(sealed = self.sealer.seq(), "spool closed");
@@ -457,6 +458,7 @@ impl Work {
 
     /// Shows the uplink what there is to send.
     fn publish(&mut self) {
+        spool::fail_point!("gateway.stored");
         if let Some(found) = self.spool.take_recovered() {
             error!(
                 set_aside = ?found.set_aside, salvaged = found.salvaged_blocks,

@@ -179,6 +179,7 @@ impl Carry {
     /// The broker confirmed a packet id.
     pub fn confirmed(&mut self, uplink: &Uplink, id: u16) {
         self.confirmed_at = uplink.now();
+        spool::fail_point!("gateway.confirmed");
         if self.window.confirmed(id).is_some() {
             uplink.show(|p| p.confirmed += 1);
         }
@@ -283,6 +284,7 @@ impl Carry {
             self.confirmed_at = uplink.now();
         }
         self.window.submit(what, bytes);
+        spool::fail_point!("gateway.send");
         let topic = uplink.topics.up.clone();
         self.out.push_back(Publish { topic, retain: false, payload });
         bytes
@@ -321,6 +323,7 @@ impl Carry {
     fn heard_ack(&mut self, uplink: &mut Uplink, payload: &[u8]) -> Result<(), String> {
         let body = frame::open(&uplink.seams.key, Kind::Ack, payload).map_err(|e| chain(&e))?;
         let ack = Ack::decode(body).map_err(|e| chain(&e))?;
+        spool::fail_point!("gateway.ack");
         is_for_us(uplink, &ack.gateway)?;
         let now = uplink.now();
         // Where the thread cannot take it the ack is as if lost: acks are repeated.

@@ -117,6 +117,7 @@ impl Session<'_> {
     fn publish(&mut self) -> Result<(), Lost> {
         while let Some(out) = self.carry.take_out() {
             self.up.publish(&out.topic, out.retain, out.payload)?;
+            spool::fail_point!("gateway.sent");
         }
         Ok(())
     }

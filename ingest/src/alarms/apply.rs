@@ -66,12 +66,16 @@ impl State {
             for event in &batch.duty {
                 changes.extend(apply_event(&tx, event).await?);
             }
+            spool::fail_point!("state.events");
             if let Some(snapshot) = &batch.snapshot {
+                spool::fail_point!("state.snapshot");
                 keep_snapshot(&tx, &batch.evaluator, snapshot.clone(), batch.recorded_at).await?;
             }
             move_cursor(&tx, &batch.evaluator, batch.position, batch.recorded_at).await?;
         }
+        spool::fail_point!("state.commit.before");
         tx.commit().await.during("committing an evaluation")?;
+        spool::fail_point!("state.commit.after");
         Ok((changes, tried))
     }
 }
@@ -169,7 +173,9 @@ async fn apply_turn(
         body: to_body(transition),
     };
     write_duty(tx, &applied.occurrence, line).await?;
+    spool::fail_point!("state.duty");
     if pages {
+        spool::fail_point!("state.page");
         write_outbox(tx, &applied.occurrence, &turn).await?;
     }
     Ok(Some(AlarmChange { kind: applied.kind, occurrence: applied.occurrence, pages }))

@@ -223,7 +223,9 @@ impl<E: Engines> Cursor<E> {
         self.apply()?;
         let batch = self.log.next(self.position, wait).map_err(CursorError::Log)?;
         let is_more = batch.up_to > self.position;
+        spool::fail_point!("evaluator.read");
         self.take(batch);
+        spool::fail_point!("evaluator.taken");
         self.keep_orphans();
         self.collect();
         self.apply()?;
@@ -345,8 +347,10 @@ impl<E: Engines> Cursor<E> {
         if self.unapplied.is_empty() {
             return Ok(());
         }
+        spool::fail_point!("evaluator.apply.before");
         let applied = self.state.apply_with_trial(&self.unapplied, &self.trial);
         let (changes, tried) = self.runtime.block_on(applied).map_err(CursorError::State)?;
+        spool::fail_point!("evaluator.apply.after");
         for batch in std::mem::take(&mut self.unapplied) {
             self.applied = self.applied.max(batch.position.position);
             if let Some(snapshot) = batch.snapshot {
@@ -382,6 +386,7 @@ impl<E: Engines> Cursor<E> {
         let needed = self.centre.needed().chain(waiting);
         // What is kept first: nobody may evict up to `after` by the list of an earlier snapshot.
         self.progress.keep(needed.filter(|position| *position <= after).collect());
+        spool::fail_point!("evaluator.hold");
         self.progress.snapshot(after);
     }
 

@@ -1,10 +1,17 @@
 //! Gateways and notices as pages see them, and who is told when they change.
 
-use wire::block::ClockState;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use wire::block::{Block, Body, Clock, ClockState};
+use wire::columns::Builder;
+use wire::manifest::{Manifest, Point, Reply};
 use wire::message::{Stamp, State};
-use wire::{Boot, Epoch, GatewayName};
+use wire::{Boot, Epoch, GatewayName, ManifestKey, Mark};
 
 use super::{GATEWAY_SILENT_MS, Live};
+use crate::log::DecodedBlock;
 
 fn state(online: bool) -> State {
     let gateway = GatewayName::new("gw-1").unwrap();
@@ -66,4 +73,74 @@ fn pages_hear_when_notices_change() {
         told.push(hub.revision() - before);
     }
     assert_eq!(told, [0, 1, 0, 0, 1, 0]);
+}
+
+/// A block of one gateway with a row a reply, at these times.
+fn block(epoch: u64, segment: u32, rows: &[(u32, i64, f64)]) -> Arc<DecodedBlock> {
+    let point = |q: &str| Point { quantity: q.to_owned(), unit: String::new() };
+    let reply = |i: u32| Reply {
+        device: format!("m{i}"),
+        period_ms: 1_000,
+        points: vec![point("u_a"), point("i_a")],
+        profile: "p".to_owned(),
+        profile_version: "1".to_owned(),
+    };
+    let gateway = GatewayName::new("gw-1").unwrap();
+    let replies = (0..4).map(reply).collect();
+    let manifest =
+        Manifest { gateway: gateway.clone(), site: "S".to_owned(), replies, replaces: None };
+    let mut builder = Builder::new(&manifest, ManifestKey([7; 16]));
+    for (reply, t, value) in rows {
+        builder.push(*reply, *t, &[(*value, Mark::GOOD), (-value, Mark::GOOD)]).unwrap();
+    }
+    let clock = Clock { state: ClockState::Synced, segment, ..Clock::default() };
+    let body = Body::Readings(wire::Readings::default());
+    let (epoch, fact_revision) = (Epoch(epoch), 0);
+    let link = None;
+    let header = Block {
+        gateway: gateway.clone(),
+        epoch,
+        seq: 1,
+        link,
+        clock,
+        fact_revision,
+        list: None,
+        body,
+    };
+    Arc::new(DecodedBlock {
+        position: 1,
+        gateway,
+        site: "S".to_owned(),
+        manifest: Arc::new(manifest),
+        block: header,
+        readings: Arc::new(builder.take()),
+        received_at: 5,
+        masked_rows: Vec::new(),
+        is_ahead: false,
+    })
+}
+
+proptest! {
+    // Taking a commit as a whole must show the same as taking its blocks one by one, whatever their order.
+    #[test]
+    fn commit_as_a_whole_shows_what_its_blocks_one_by_one_show(
+        blocks in vec((0_u64..2, 0_u32..2, vec((0_u32..4, 0_i64..6, 0.0..1.0), 1..9)), 1..12),
+    ) {
+        let blocks: Vec<_> = blocks.iter().map(|(e, s, rows)| block(*e, *s, rows)).collect();
+        let (whole, single) = (Live::new(None), Live::new(None));
+        whole.blocks(blocks.iter());
+        blocks.iter().for_each(|block| single.blocks(std::iter::once(block)));
+        prop_assert_eq!(whole.values("S"), single.values("S"));
+    }
+}
+
+#[test]
+fn later_row_of_a_block_is_the_newest_and_a_masked_one_is_not() {
+    let live = Live::new(None);
+    let mut ahead = DecodedBlock::clone(&block(1, 0, &[(0, 10, 1.0), (0, 20, 2.0), (0, 90, 3.0)]));
+    ahead.masked_rows = vec![2];
+    live.blocks([Arc::new(ahead)].iter());
+    live.blocks([block(1, 0, &[(0, 15, 9.0)])].iter());
+    let shown: Vec<_> = live.values("S").iter().map(|v| (v.t, v.value)).collect();
+    assert_eq!(shown, [(Some(20), Some(-2.0)), (Some(20), Some(2.0))]);
 }

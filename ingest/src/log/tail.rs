@@ -79,13 +79,20 @@ impl Tail {
         waited.unwrap_or_else(PoisonError::into_inner).0.head
     }
 
-    /// The records after `after`, at most `most`, if all of them are here.
+    /// The records after `after`, at most so many, none after so many samples, if all of them are here.
     #[must_use]
-    pub fn after(&self, after: u64, most: usize) -> Option<Vec<Arc<LogRecord>>> {
+    pub fn after(&self, after: u64, most: (usize, usize)) -> Option<Vec<Arc<LogRecord>>> {
         let inner = self.lock();
         let first = inner.records.front()?.0.position;
         let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
-        Some(inner.records.iter().skip(skip).take(most).map(|(r, _)| Arc::clone(r)).collect())
+        let mut given = 0;
+        let records = inner.records.iter().skip(skip).take(most.0);
+        let records = records.take_while(|(_, samples)| {
+            let has_room = given < most.1;
+            given += samples;
+            has_room
+        });
+        Some(records.map(|(record, _)| Arc::clone(record)).collect())
     }
 
     /// Wakes every follower for the last time: the centre stops.

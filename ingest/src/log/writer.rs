@@ -60,6 +60,9 @@ pub struct Writer {
     store: Box<dyn Store>,
     told: Told,
     at: u64,
+    /// What the store did not take: it gets the same again, for it may have taken a part, and a store that is away for
+    /// long must not make its batches grow.
+    held: Option<Batch>,
 }
 
 impl Writer {
@@ -91,7 +94,7 @@ impl Writer {
         };
         warn_of_gap(&follower, at);
         told.progress.stored(at);
-        Ok(Self { follower, store, told, at })
+        Ok(Self { follower, store, told, at, held: None })
     }
 
     /// Runs until `stop`; returns the store.
@@ -131,14 +134,20 @@ impl Writer {
     /// Carries the next records into the store, waiting up to `wait` for the first; `true` where there were any.
     ///
     /// # Errors
-    /// [`WriteError`]; the next step begins with the same records.
+    /// [`WriteError`]; the next step hands over the same records.
     pub fn step(&mut self, wait: Duration) -> Result<bool, WriteError> {
-        let batch = self.follower.next(self.at, wait).map_err(WriteError::Follow)?;
-        if batch.up_to == self.at {
+        let batch = match self.held.take() {
+            Some(batch) => batch,
+            None => self.follower.next(self.at, wait).map_err(WriteError::Follow)?,
+        };
+        if batch.up_to <= self.at {
             return Ok(false);
         }
-        self.write(&batch)?;
-        Ok(true)
+        let written = self.write(&batch);
+        if written.is_err() {
+            self.held = Some(batch);
+        }
+        written.map(|()| true)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
@@ -159,7 +168,9 @@ impl Writer {
         let samples: usize = blocks.iter().map(|b| b.readings.sample_count()).sum();
         let count = blocks.len() as u64;
         let up_to = self.follower.shared().lineage.here(batch.up_to);
+        spool::fail_point!("store.before");
         self.store.write(&StoreBatch { up_to, blocks }).map_err(WriteError::Store)?;
+        spool::fail_point!("store.after");
         self.told.stats.blocks.fetch_add(count, Ordering::Relaxed);
         self.told.stats.samples.fetch_add(samples as u64, Ordering::Relaxed);
         self.told.stats.dropped.store(self.store.dropped(), Ordering::Relaxed);
@@ -180,6 +191,7 @@ impl Writer {
             "the database was restarted, what it took last is sent again"
         );
         self.at = at.min(self.at);
+        self.held = None;
     }
 
     /// Adds what a block record lets through: first the held blocks that it releases, then itself unless it is held.

@@ -51,6 +51,7 @@ impl Receiver {
             },
         };
         let key = (block.epoch.0, block.seq);
+        spool::fail_point!("receive.decoded");
         self.touch(arrival.gateway).ack.epochs.insert(key.0);
         if self.is_logged(port, arrival.gateway, key) {
             return self.take_again(port, arrival, key, bytes);
@@ -92,6 +93,7 @@ impl Receiver {
         (epoch, seq): (u64, u64),
         bytes: &[u8],
     ) -> Result<Outcome, Error> {
+        spool::fail_point!("receive.duplicate");
         let logged = port.block_sha(arrival.gateway.as_str(), epoch, seq)?;
         if logged.is_none_or(|sha| sha == sha16(bytes)) {
             return Ok(Outcome::Duplicate);
@@ -126,6 +128,7 @@ impl Receiver {
         }
         if let Some(list) = &block.list {
             chain.read_list(name, (block.epoch.0, block.seq), list);
+            spool::fail_point!("receive.list");
             self.settle_order(port, arrival.gateway, now)?;
         }
         Ok(())
@@ -152,6 +155,7 @@ impl Receiver {
             });
         }
         for record in joins.into_iter().chain(gone) {
+            spool::fail_point!("receive.chain");
             self.log(port, name, record, now);
         }
         Ok(())
@@ -186,6 +190,7 @@ impl Receiver {
         if let Some(manifest) = self.manifest(port, arrival.gateway, key)? {
             return Ok(Ok(manifest));
         }
+        spool::fail_point!("receive.need_manifest");
         let state = self.touch(arrival.gateway);
         if state.need.len() < NEED_MAX {
             state.need.insert(key);
@@ -238,6 +243,7 @@ impl Receiver {
             Err(Error::TooMany { .. }) => return Ok(Outcome::Refused("intervals")),
             Err(error) => return Err(error),
         };
+        spool::fail_point!("receive.appended");
         if !meta.masked_rows.is_empty() {
             let detail = "more than 60 s ahead of the centre's clock".to_owned();
             self.set_aside(arrival, key, ("future", detail), meta.masked_rows.clone(), bytes);
@@ -318,6 +324,7 @@ impl Receiver {
             Err(error) => return Err(error),
         }
         // Order must not wait for a block that will never be evaluated: it is closed like a lost one.
+        spool::fail_point!("receive.rejected");
         let spans = vec![crate::log::record::GoneSpan { epoch, from: seq, to: seq }];
         self.log(port, name, CentreRecord::Gone(spans), arrival.at);
         self.set_aside(arrival, (epoch, seq), (code, detail), Vec::new(), bytes);

@@ -106,6 +106,7 @@ impl Acker for Sessions {
         for ticket in tickets.iter().filter(|t| t.session == *now && t.packet != 0) {
             let mut publish = Publish::new("", QoS::AtLeastOnce, Bytes::new());
             publish.pkid = ticket.packet;
+            spool::fail_point!("puback.before");
             // A full queue means that the connection is stuck: the broker sends again after it is gone.
             if client.try_ack(&publish).is_err() {
                 return;
@@ -224,6 +225,7 @@ impl Connection<'_> {
         let is_frame = publish.payload.len() <= FRAME_BYTES_MAX;
         let payload = if is_frame { publish.payload } else { Bytes::new() };
         let retained = publish.retain;
+        spool::fail_point!("receive.delivered");
         self.send(ToWorker::Message(Delivery { topic, payload, retained, ticket }))
     }
 
@@ -287,6 +289,7 @@ pub async fn publish(
                     while let Some(message) = outbox.recv().await {
                         let topic = message.topic.to_string();
                         let frame = Bytes::from(message.frame);
+                        spool::fail_point!("ack.publish");
                         // Acks are repeated: one that is lost heals.
                         let less = profile.takes_less();
                         let qos = if less { QoS::AtMostOnce } else { QoS::AtLeastOnce };

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::completeness::Completeness;
 use crate::live::Live;
 use crate::log::record::CentreRecord;
-use crate::log::{Follower, Progress, Shared};
+use crate::log::{DecodedBlock, Follower, Progress, Shared};
 use crate::metrics::{Metrics, Word, gauge};
 use crate::quarantine::Quarantine;
 use crate::registry::{Registrar, Registry};
@@ -350,7 +350,9 @@ impl Worker {
             }
             Err(failed) => self.failed(failed)?,
         }
+        spool::fail_point!("puback.group");
         self.works.acker.ack(&group.tickets);
+        spool::fail_point!("puback.after");
         Ok(())
     }
 
@@ -373,6 +375,7 @@ impl Worker {
             self.receiver.clock_stepped(&mut txn, by, now);
         }
         for message in &group.messages {
+            spool::fail_point!("receive.message");
             let inbound =
                 Inbound { gateway: &message.topic.gateway, frame: &message.payload, at: now };
             match message.topic.kind {
@@ -422,15 +425,16 @@ impl Worker {
             effects.records.iter().for_each(|record| counting.count(record));
         }
         let works = &self.works;
-        for block in effects.records.iter().filter_map(|r| r.block()) {
-            if is_synthetic(block.gateway.as_str()) {
-                self.mark(block);
-                continue;
-            }
-            works.metrics.samples.inc_by(block.readings.sample_count() as u64);
-            works.live.block(block);
-        }
+        let blocks = || effects.records.iter().filter_map(|r| r.block());
+        let of_centre = |block: &&Arc<DecodedBlock>| is_synthetic(block.gateway.as_str());
+        blocks().filter(of_centre).for_each(|block| self.mark(block));
+        let of_plants = || blocks().filter(|block| !of_centre(block));
+        let samples: usize = of_plants().map(|block| block.readings.sample_count()).sum();
+        works.metrics.samples.inc_by(samples as u64);
+        works.live.blocks(of_plants());
+        spool::fail_point!("tail.before");
         works.shared.tail.push(effects.records);
+        spool::fail_point!("tail.after");
         for set_aside in &effects.quarantined {
             works.metrics.quarantined.get_or_create(&Word { code: set_aside.code }).inc();
         }
@@ -448,7 +452,7 @@ impl Worker {
     }
 
     /// A block of the centre's own is in the log.
-    fn mark(&self, block: &crate::log::DecodedBlock) {
+    fn mark(&self, block: &DecodedBlock) {
         let own = self.watched.as_ref().filter(|watched| watched.epoch == block.block.epoch);
         if let Some(watched) = own {
             watched.marks.logged(block.block.seq);
@@ -483,9 +487,11 @@ impl Worker {
             let Some(known) = self.ring.gateway(&gateway) else { continue };
             let frame = frame::seal(&known.key, Kind::Ack, &ack.encode());
             let topic = Topic::new(gateway, TopicKind::Ack);
+            spool::fail_point!("ack.before");
             // A full outbox means that the broker is away: acks are repeated.
             if works.outbox.try_send(Outgoing { topic, frame }).is_ok() {
                 works.metrics.acks.inc();
+                spool::fail_point!("ack.after");
             }
         }
     }
@@ -529,10 +535,15 @@ fn finish(
     mut txn: Txn<'_>,
 ) -> Result<(), Failed> {
     receiver.seal(&mut txn);
+    spool::fail_point!("log.sealed");
     if !receiver.quarantined().is_empty() {
         quarantine.put(receiver.quarantined()).map_err(Failed::Quarantine)?;
+        spool::fail_point!("quarantine.kept");
     }
-    txn.commit().map(|_| ()).map_err(Failed::Log)
+    spool::fail_point!("log.commit.before");
+    txn.commit().map_err(Failed::Log)?;
+    spool::fail_point!("log.commit.after");
+    Ok(())
 }
 
 fn count(metrics: &Metrics, outcome: Outcome) {

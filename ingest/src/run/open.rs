@@ -146,7 +146,9 @@ pub(super) fn open(
     let registrar = Arc::new(Registrar::new(registry));
     let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
     let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
+    spool::fail_point!("start.state");
     let log = open_log(config.log.bytes_max, &paths.log, now)?;
+    spool::fail_point!("start.log");
     let (mut log, receiver, shared) = begin(log, draw()?, now)?;
     log.bound(config.log.bytes_max);
     let counting = count(&mut log, &shared, &registrar.current(), now)?;
@@ -296,7 +298,9 @@ pub fn begin(
     lineage.start(log_id, position);
     txn.put(LINEAGE_KEY, Some(&lineage.encode()));
     receiver.seal(&mut txn);
+    spool::fail_point!("start.id.before");
     txn.commit().map_err(RunError::Log)?;
+    spool::fail_point!("start.id.after");
     log.keep_free(LogOptions::default().free_reserve_bytes);
     let effects = receiver.committed();
     let shared = Arc::new(Shared::new(position - 1, lineage, tail::SAMPLES_MAX));

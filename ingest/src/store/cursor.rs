@@ -50,22 +50,39 @@ impl Cursor {
         if self.position == Some(position) {
             return Ok(());
         }
-        replace(&self.path, text(position).as_bytes())
-            .map_err(|e| failed("write cursor", &self.path, &e))?;
+        self.write(position).map_err(|e| failed("write cursor", &self.path, &e))?;
         self.position = Some(position);
         Ok(())
+    }
+
+    fn write(&self, position: Position) -> std::io::Result<()> {
+        let new = write_beside(&self.path, text(position).as_bytes())?;
+        spool::fail_point!("influx.position.written");
+        std::fs::rename(&new, &self.path)?;
+        spool::fail_point!("influx.position.renamed");
+        sync_folder(&self.path)
     }
 }
 
 /// Replaces a file whole, durably.
 pub(in crate::store) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::rename(write_beside(path, bytes)?, path)?;
+    sync_folder(path)
+}
+
+/// Writes what is to take a file's place beside it, durably.
+fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&new, path)?;
+    Ok(new)
+}
+
+/// Makes a rename in a file's folder durable.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => Ok(()),

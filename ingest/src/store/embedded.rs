@@ -167,12 +167,14 @@ impl EmbeddedStore {
     /// [`StoreError::File`]; the head keeps what it has and the call may be repeated.
     pub fn seal(&mut self) -> Result<(), StoreError> {
         let Some(cursor) = self.cursor else { return Ok(()) };
+        spool::fail_point!("embedded.seal.before");
         {
             let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
             seal::seal(&head, &self.options.dir, cursor, self.sealed, &self.ledger)?;
         }
         let cleared = self.file.clear(Some(cursor));
         cleared.map_err(|e| e.at("empty", &self.options.dir.join(HEAD)))?;
+        spool::fail_point!("embedded.seal.after");
         self.sealed = Some(cursor);
         self.plans.clear();
         self.head.write().unwrap_or_else(PoisonError::into_inner).clear();
@@ -187,6 +189,10 @@ impl EmbeddedStore {
     fn is_full(&self) -> bool {
         let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
         let wanted = head.series() * SEAL_POINTS_PER_SERIES;
+        #[cfg(feature = "failpoints")]
+        if let Some(most) = spool::fail::number("DAVY_SEAL_SEGMENTS") {
+            return self.file.segments() as u64 >= most;
+        }
         let limit = wanted.clamp(self.options.seal_points.min(SEAL_POINTS_MAX), SEAL_POINTS_MAX);
         head.points() >= limit || self.file.segments() >= SEAL_SEGMENTS_MAX
     }

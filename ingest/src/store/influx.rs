@@ -69,6 +69,8 @@ pub struct InfluxOptions {
     pub quiet: Duration,
     /// Limits of requests.
     pub limits: Limits,
+    /// Compress requests: worth its CPU, ours and the database's, only where bytes cross a network.
+    pub gzip: bool,
 }
 
 impl InfluxOptions {
@@ -88,6 +90,7 @@ impl InfluxOptions {
             settle: SETTLE,
             quiet: QUIET,
             limits: Limits::default(),
+            gzip: !push::is_loopback(url),
         }
     }
 }
@@ -114,7 +117,7 @@ impl InfluxStore {
     pub fn open(options: InfluxOptions, sink: Arc<dyn RefusalSink>) -> Result<Self, StoreError> {
         push::address(INFLUX, &options.url, "http://host:8086")?;
         let names = (options.org.as_str(), options.bucket.as_str());
-        let v2 = V2::new(&options.url, names, options.token.clone(), options.limits)?;
+        let v2 = V2::new(&options.url, names, options.token.clone(), options.limits, options.gzip)?;
         let endpoint = Endpoint::V2(Box::new(v2));
         let pusher = Pusher::new(
             endpoint,
@@ -208,6 +211,7 @@ impl Store for InfluxStore {
             self.is_checked &= !matches!(error, StoreError::Refused { .. });
             return Err(error);
         }
+        spool::fail_point!("influx.sent");
         // Before the position: what is not sent again must not be forgotten.
         if self.options.rollups {
             self.dirty.landed()?;

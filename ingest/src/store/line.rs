@@ -11,6 +11,7 @@
 //! an infinity, or a name that could break out of its place.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use wire::columns::Table;
 use wire::quantity::Family;
@@ -46,10 +47,15 @@ impl Lines {
         self.ends.is_empty()
     }
 
+    /// Where the bytes of lines `from..to` are.
+    pub fn span(&self, from: usize, to: usize) -> Range<usize> {
+        let start = if from == 0 { 0 } else { self.ends[from - 1] };
+        if to <= from { start..start } else { start..self.ends[to - 1] }
+    }
+
     /// The bytes of lines `from..to`.
     pub fn slice(&self, from: usize, to: usize) -> &[u8] {
-        let start = if from == 0 { 0 } else { self.ends[from - 1] };
-        if to <= from { &[] } else { &self.bytes[start..self.ends[to - 1]] }
+        &self.bytes[self.span(from, to)]
     }
 
     /// Gateway and log position of the block that a line came from.
@@ -281,7 +287,7 @@ fn write_table(
 fn write_line(line: &FamilyLine, table: &Table, row: usize, time: i64, out: &mut Lines) {
     let bytes = &mut out.bytes;
     bytes.extend_from_slice(&line.prefix);
-    let mut float = ryu::Buffer::new();
+    let mut float = zmij::Buffer::new();
     let mut any = false;
     for field in &line.fields {
         let Some(column) = table.columns.get(field.column) else { continue };

@@ -1,10 +1,13 @@
 //! What every store that takes line protocol shares: batches become lines, lines become requests, answers are acted on.
 //!
 //! ```text
-//! blocks ─► line.rs ─► ranges of lines ─► gzip ─► POST, 2 in flight ─► answer.rs
-//!                            ▲                                         │
-//!                            └── halves of a range with a bad line ◄───┘
+//! blocks ─► line.rs ─► pieces of a batch ─► (gzip) ─► POST, 2 in flight ─► answer.rs
+//!                            ▲                                                │
+//!                            └──── halves of a piece with a bad line ◄────────┘
 //! ```
+//!
+//! A piece is written into the bytes that the request sends; the next is written while the database works on those before,
+//! so that no more than [`IN_FLIGHT`] and one of them exist at once, however far the store is behind.
 //!
 //! Used by `store::influx` and `store::sink`, which know their database; this knows none but by its answers.
 
@@ -12,18 +15,22 @@ pub(super) mod answer;
 pub(super) mod endpoint;
 mod send;
 pub(super) mod token;
+mod work;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bounds::Bounds;
-use super::line::{LineWriter, Lines};
-use super::{Position, RefusalSink, StoreBatch, StoreError};
+use super::line::LineWriter;
+use super::{RefusalSink, StoreBatch, StoreError};
 use endpoint::Endpoint;
+use work::Work;
 
-/// Lines in a request; what InfluxData advises and our measurements confirm.
-pub const BATCH_LINES: usize = 5_000;
+/// Lines in a request at most, where so many wait. InfluxData advises 5,000; where the store is behind, more cost the
+/// database less (docs/PERFORMANCE.md).
+pub const BATCH_LINES: usize = 20_000;
+/// Bytes of a request after which no further block is added to it.
+pub const BATCH_BYTES: usize = 2 << 20;
 /// Requests on their way at once; more gains nothing.
 pub const IN_FLIGHT: usize = 2;
 /// Ms of a day.
@@ -59,19 +66,6 @@ pub struct Counts {
     pub requests: u64,
     /// Points that the database dropped because it keeps less than they are old.
     pub dropped_by_retention: u64,
-}
-
-/// The batch under way: kept over failed attempts, so that what was taken is not sent again.
-#[derive(Debug, Default)]
-struct Work {
-    /// Which batch: its end, its first block, the number of its blocks.
-    of: Option<(Position, u64, usize)>,
-    lines: Lines,
-    samples: u64,
-    /// Ranges of lines not yet taken.
-    pending: Vec<Range<usize>>,
-    /// How often the database failed on it with 500.
-    failures: u32,
 }
 
 /// Carries batches to one database.
@@ -122,30 +116,26 @@ impl Pusher {
     /// Sends a batch; `Ok` once every line of it is acknowledged or set aside with its reason.
     pub(super) fn push(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         self.endpoint.refresh()?;
-        self.encode(batch);
-        self.send_pending()?;
+        self.work.begin(batch);
+        spool::fail_point!("influx.encoded");
+        self.send(&batch.blocks)?;
         self.counts.samples += self.work.samples;
-        self.work.of = None;
+        self.work.end();
         Ok(())
     }
 
-    /// Turns a batch into lines, unless the work under way is that batch already.
-    fn encode(&mut self, batch: &StoreBatch) {
-        let first = batch.blocks.first().map_or(0, |b| b.position);
-        let of = Some((batch.up_to, first, batch.blocks.len()));
-        if self.work.of == of {
-            return;
-        }
-        let work = &mut self.work;
-        work.lines.clear();
-        (work.of, work.samples, work.failures) = (of, 0, 0);
-        for block in &batch.blocks {
-            work.samples += self.lines.append(block, self.bounds, &*self.sink, &mut work.lines);
-        }
-        let (len, step) = (work.lines.len(), self.batch_lines);
-        work.pending.clear();
-        work.pending.extend((0..len).step_by(step).map(|from| from..(from + step).min(len)));
+    /// The database may have lost what it took of the batch under way: all of it is sent again.
+    pub(super) fn forget(&mut self) {
+        self.work.end();
     }
+}
+
+/// Whether an address is on this machine.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let Ok(url) = reqwest011::Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// An HTTP client with our limits; `gzip` marks every body as compressed.

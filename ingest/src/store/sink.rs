@@ -69,6 +69,8 @@ pub struct SinkOptions {
     pub hold: std::time::Duration,
     /// Limits of requests.
     pub limits: Limits,
+    /// Compress requests: worth its CPU, ours and the database's, only where bytes cross a network.
+    pub gzip: bool,
 }
 
 impl SinkOptions {
@@ -87,6 +89,7 @@ impl SinkOptions {
             late_days: 0,
             hold: durable::HOLD,
             limits: Limits::default(),
+            gzip: !push::is_loopback(url),
         }
     }
 }
@@ -137,10 +140,11 @@ impl LineStore {
             ),
             SinkKind::Victoria => "check the address, user and password_file in [store]".to_owned(),
         };
-        let client = push::http(&options.limits, true).build();
+        let gzip = options.gzip;
+        let client = push::http(&options.limits, gzip).build();
         let client = client.map_err(|e| http.unavailable(answer::chain(&e)))?;
         let login = options.login.clone();
-        let endpoint = Endpoint::Plain(Box::new(Plain { name, url, login, client, mend }));
+        let endpoint = Endpoint::Plain(Box::new(Plain { name, url, login, client, gzip, mend }));
         let lines = match options.kind {
             SinkKind::Influx1 => LineWriter::new(),
             SinkKind::Victoria => LineWriter::doubling(),
@@ -195,6 +199,10 @@ impl Store for LineStore {
         }
         if self.position.is_due() {
             let (started, taken) = self.pusher.runtime.block_on(victoria::process(&self.http))?;
+            if self.position.is_other(&started, taken) {
+                // It may have lost what it took of this batch in an earlier try, too.
+                self.pusher.forget();
+            }
             self.position.seen(started, taken)?;
         }
         if let Err(error) = self.pusher.push(batch) {

@@ -88,7 +88,7 @@ impl Drop for Fake {
 fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
-    while let Some((path, body)) = request(&mut reader) {
+    while let Some(Request { path, body, is_gzip }) = request(&mut reader) {
         let mut headers = String::new();
         let answer = if path.starts_with("/api/v2/write") && body.is_empty() {
             match seen.lock().unwrap().asked {
@@ -106,8 +106,15 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
             while writer.write_all(row.as_bytes()).is_ok() {}
             return;
         } else if path.starts_with("/api/v2/write") {
-            let mut text = String::new();
-            flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+            // Like the real one: the header decides, and what does not fit it is an error.
+            let text = match is_gzip {
+                true => {
+                    let mut text = String::new();
+                    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+                    text
+                }
+                false => String::from_utf8(body).unwrap(),
+            };
             let lines: Vec<String> = text.lines().map(str::to_owned).collect();
             let act = (script.lock().unwrap())(&lines);
             let mut seen = seen.lock().unwrap();
@@ -148,24 +155,30 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: &Mutex<Script>) {
     }
 }
 
-fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+struct Request {
+    path: String,
+    body: Vec<u8>,
+    is_gzip: bool,
+}
+
+fn request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|n| *n > 0)?;
     let path = first.split(' ').nth(1)?.to_owned();
-    let mut length = 0;
+    let (mut length, mut is_gzip) = (0, false);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         if line.trim().is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().ok()?;
+        match line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim())) {
+            Some((name, value)) if name == "content-length" => length = value.parse().ok()?,
+            Some((name, value)) if name == "content-encoding" => is_gzip = value == "gzip",
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((path, body))
+    Some(Request { path, body, is_gzip })
 }

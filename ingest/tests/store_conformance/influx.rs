@@ -154,7 +154,7 @@ fn a_huge_batch_goes_in_pieces() {
     let blocks = (0..300).map(|position| m.block(position + 1, &rows(position))).collect();
     store.write(&StoreBatch { up_to: Position { log_id: LOG, position: 300 }, blocks }).unwrap();
     assert_eq!(store.counts().samples, 300_000);
-    assert!(store.counts().requests >= 60);
+    assert!(store.counts().requests >= 15);
     let query = HistoryQuery {
         site: "S".to_owned(),
         device: "M1".to_owned(),
@@ -300,6 +300,51 @@ fn one_bad_line_among_thousands_is_found_by_halves() {
     assert_eq!(f.refused(), [("unparsable", line(37)), ("unparsable", line(250))]);
     assert!(f.fake.requests().len() < 5 + 2 * 13, "{:?}", f.fake.requests());
     assert_eq!(f.store.position().unwrap().unwrap().position, 1);
+}
+
+#[test]
+fn requests_over_a_network_are_compressed_and_say_the_same() {
+    let mut plain = faked(|_| Act::Take);
+    let mut zipped = faked(|_| Act::Take);
+    assert!(!fake_options(&plain.fake, Path::new(".")).gzip, "the fake is on this machine");
+    let folder = tempfile::tempdir().unwrap();
+    let options = InfluxOptions { gzip: true, ..fake_options(&zipped.fake, folder.path()) };
+    zipped.store = InfluxStore::open(options, Arc::new(Kept::default()) as _).unwrap();
+    for faked in [&mut plain, &mut zipped] {
+        assert_eq!(faked.insist(&batch(1, 0, 300)), 1);
+    }
+    assert_eq!(plain.fake.stored(), zipped.fake.stored());
+    assert_eq!(plain.fake.requests(), zipped.fake.requests());
+    let token = || Token::from(Secret::new("t".to_owned()));
+    for (url, is_compressed) in [
+        ("http://127.0.0.1:8086", false),
+        ("http://[::1]:8086", false),
+        ("http://localhost:8086", false),
+        ("http://10.0.0.7:8086", true),
+        ("http://influx.plant:8086", true),
+    ] {
+        let options = InfluxOptions::new(url, "o", "b", token(), folder.path().join("c"));
+        assert_eq!(options.gzip, is_compressed, "{url}");
+    }
+}
+
+// A batch far larger than one request: every line once, no request beyond the bound, whatever the blocks' sizes.
+#[test]
+fn batch_of_many_blocks_is_cut_into_requests_of_whole_blocks() {
+    let mut f = faked(|_| Act::Take);
+    let mut blocks = Vec::new();
+    let mut from = 0;
+    for (position, count) in (1..).zip([1, 63, 40, 40, 200, 1, 64, 10]) {
+        blocks.extend(batch(position, from, count).blocks);
+        from += count;
+    }
+    let up_to = Position { log_id: LOG, position: 8 };
+    f.insist(&StoreBatch { up_to, blocks });
+    assert_eq!(f.fake.stored().len(), 419);
+    let mut requests = f.fake.requests();
+    requests.sort_unstable();
+    assert_eq!(requests, [1, 8, 10, 40, 40, 64, 64, 64, 64, 64]);
+    assert_eq!(f.store.counts().samples, 419);
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub(super) struct Lane<S: Step> {
     facts: BTreeMap<(Ms, u64), S::Fact>,
     facts_taken: u64,
     place: Option<(u64, u32)>,
+    /// Blocks are missing since the last time that was believed.
+    missing: bool,
     /// Boot of the newest block, and its closing time minus its monotonic time, ms.
     offset: Option<(u64, Ms)>,
     /// Time segments so far, numbered as the engine numbers them: from 0, one more at each step back.
@@ -75,6 +77,7 @@ impl<S: Step> Lane<S> {
             facts: BTreeMap::new(),
             facts_taken: 0,
             place: None,
+            missing: false,
             offset: None,
             segment: 0,
             bound: Vec::new(),
@@ -112,6 +115,9 @@ impl<S: Step> Lane<S> {
         let believed = (!block.ahead).then_some(closed_at);
         let first = first.or(believed);
         let leapt = self.leaps(block, closed_at);
+        // The loss lies before the first time that is believed, however many blocks of wrong times stand between.
+        let broken = broken || self.missing;
+        self.missing = broken && first.is_none();
         self.enter(block, first.or(self.now), broken || leapt);
         if let Some(first) = first.filter(|_| broken && self.now.is_none()) {
             // An engine that begins in the middle: that nothing was heard before `first` proves nothing.

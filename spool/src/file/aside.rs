@@ -123,6 +123,7 @@ fn set_aside(path: &Path, now_ms: i64) -> Result<PathBuf, Error> {
         .expect("some number is free");
     let name = aside.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
     write_synced(&with_suffix(path, ".suspect"), name.as_bytes()).map_err(fail("mark"))?;
+    crate::fail_point!("salvage.marked");
     if path.symlink_metadata().is_ok() {
         fs::rename(path, &aside).map_err(fail("set aside"))?;
     }
@@ -133,6 +134,7 @@ fn set_aside(path: &Path, now_ms: i64) -> Result<PathBuf, Error> {
         }
     }
     sync_directory(path)?;
+    crate::fail_point!("salvage.set_aside");
     prune(path, &aside);
     Ok(aside)
 }

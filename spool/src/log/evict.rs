@@ -46,8 +46,10 @@ impl Log {
                 for ((no, epoch), set) in &changed {
                     write_sets(conn, names[no], *no, *epoch, Some(set))?;
                 }
+                crate::fail_point!("log.evict.in");
                 Ok((freed, changed))
             })?;
+            crate::fail_point!("log.evict.after");
             for ((no, epoch), set) in changed {
                 self.sets.entry(no).or_default().insert(epoch, set);
             }

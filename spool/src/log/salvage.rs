@@ -44,6 +44,7 @@ pub(super) fn copy(opened: &mut Opened) -> Result<LogOpenReport, Error> {
         let jump = POSITION_JUMP.to_le_bytes();
         write_value(&target.conn, rows::NEXT, Some(&jump)).map_err(target.fail("salvage into"))?;
     }
+    crate::fail_point!("salvage.copied");
     for (no, epoch, seq) in &found.kept {
         let set = found.sets.entry((*no, *epoch)).or_default();
         // A set that is full keeps what it holds: the block is logged twice rather than lost.
@@ -59,6 +60,7 @@ pub(super) fn copy(opened: &mut Opened) -> Result<LogOpenReport, Error> {
     }
     target.conn.execute_batch("COMMIT").map_err(target.fail("salvage into"))?;
     report.salvaged_records = found.records;
+    crate::fail_point!("salvage.committed");
     opened.done()?;
     Ok(report)
 }

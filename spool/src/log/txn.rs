@@ -251,9 +251,11 @@ impl<'a> Txn<'a> {
                     &r.record.as_new(),
                 )?;
             }
+            crate::fail_point!("log.rows.written");
             for ((no, epoch), changed) in &sets {
                 write_sets(conn, by_number[no], *no, *epoch, changed.as_ref())?;
             }
+            crate::fail_point!("log.sets.written");
             kv.iter().try_for_each(|(k, v)| write_value(conn, k, v.as_deref()))?;
             for ((no, key), bytes) in &manifests {
                 conn.prepare_cached("INSERT OR REPLACE INTO manifest VALUES(?1, ?2, ?3, ?4)")?
@@ -266,6 +268,7 @@ impl<'a> Txn<'a> {
             if !rows.is_empty() {
                 write_value(conn, rows::NEXT, Some(&next.to_le_bytes()))?;
             }
+            crate::fail_point!("log.commit.in", crate::fail::disk_full());
             Ok(freed)
         });
         let freed = done.inspect_err(|e| {

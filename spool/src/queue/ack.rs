@@ -46,6 +46,7 @@ impl Spool {
         (c.held_acked, c.held_rejected, c.acked_bytes) = (0, 0, 0);
         self.state.log_id = Some(log_id);
         self.state.dirty = true;
+        crate::fail_point!("spool.new_log");
         self.flush()
     }
 
@@ -56,6 +57,7 @@ impl Spool {
     /// Where sums over the blocks cannot be read; nothing is acked then.
     pub fn ack(&mut self, acks: &[EpochAck<'_>]) -> Result<AckOutcome, Error> {
         let mut out = AckOutcome::default();
+        crate::fail_point!("spool.ack");
         for ack in acks {
             let Some(no) = self.numbers.get(&ack.epoch).copied() else { continue };
             self.ack_epoch(no, ack, &mut out)?;

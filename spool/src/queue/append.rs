@@ -31,6 +31,7 @@ impl Spool {
 
     fn try_append(&mut self, blocks: &[NewBlock<'_>], in_flight: &KeySet) -> Result<(), Error> {
         self.check_turn(blocks)?;
+        crate::fail_point!("spool.append.before");
         let size = |b: &NewBlock<'_>| b.bytes.len() as u64 + b.gap.len() as u64 * GAP_RANGE_BYTES;
         self.make_room(cost(blocks.iter().map(size)), in_flight)?;
         let mut epoch = self.now().expect("checked: an epoch was begun").clone();
@@ -66,13 +67,16 @@ impl Spool {
             for block in blocks {
                 rows::insert(conn, draft.id(block.key.seq), block, manifests[&block.key.seq])?;
             }
-            open::save(conn, state, &[draft])
+            open::save(conn, state, &[draft])?;
+            crate::fail_point!("spool.append.in");
+            Ok(())
         });
         if let Err(e) = done {
             (self.state.counters, self.state.losses) = (counters, losses);
             self.state.losses.dirty = true;
             return Err(e);
         }
+        crate::fail_point!("spool.append.after");
         self.state.epochs.insert(epoch.no, epoch);
         self.state.clean();
         for block in blocks {

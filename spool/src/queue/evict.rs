@@ -111,7 +111,9 @@ impl Spool {
                 rows::delete(conn, *id)?;
                 conn.prepare_cached("DELETE FROM rejected WHERE id = ?1")?.execute([id])?;
             }
-            open::save(conn, state, &changed)
+            open::save(conn, state, &changed)?;
+            crate::fail_point!("spool.evict.in");
+            Ok(())
         });
         if let Err(e) = done {
             (self.state.counters, self.state.losses) = (counters, losses);

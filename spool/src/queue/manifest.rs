@@ -25,6 +25,7 @@ impl Spool {
                 params![no, key, bytes, rows::state_crc(&key, bytes)],
             )
         })?;
+        crate::fail_point!("spool.manifest");
         self.manifests.insert(key, no);
         self.newest_manifest = no;
         Ok(())

@@ -94,6 +94,7 @@ impl Spool {
         if self.numbers.contains_key(&epoch) {
             return Err(Error::OutOfTurn { epoch, seq: 0, expected: 0 });
         }
+        crate::fail_point!("spool.epoch");
         let link = self.predecessor();
         let no = self.state.epochs.keys().next_back().map_or(1, |n| n + 1);
         let state = EpochState { no, epoch, link, dirty: true, ..EpochState::default() };
@@ -223,6 +224,7 @@ impl Spool {
         if !self.state.is_clean() {
             let state = &self.state;
             self.file.transact("write acks to", |conn| save(conn, state, &[]))?;
+            crate::fail_point!("spool.flushed");
             self.state.clean();
         }
         let (polled, backlog) = (self.state.counters.polled, self.state.counters.backlog());

@@ -494,7 +494,7 @@ impl Centre {
     fn archive_new(&mut self, findings: &mut Findings) {
         let Some(running) = &self.running else { return };
         let after = self.archive.last().map_or(0, |r| r.position);
-        let new = running.shared.tail.after(after, usize::MAX);
+        let new = running.shared.tail.after(after, (usize::MAX, usize::MAX));
         findings.expect(
             new.is_some() || running.shared.tail.head() <= after,
             "1: positions of the log are not in one row",

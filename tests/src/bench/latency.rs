@@ -23,7 +23,7 @@ const MEASURED: Duration = Duration::from_secs(25);
 /// Detectors, each read once a second and past its limit at every other read: ten alarms a second.
 const UNITS: usize = 20;
 /// The rule raises and clears at once.
-const OVERRIDES: &str = "[[site.override]]\nrule = \"R21\"\nparameter = \"on_1\"\nvalue = 0\n\n\
+pub(super) const OVERRIDES: &str = "[[site.override]]\nrule = \"R21\"\nparameter = \"on_1\"\nvalue = 0\n\n\
                          [[site.override]]\nrule = \"R21\"\nparameter = \"off\"\nvalue = 0\n\n";
 
 /// Detectors that show 30 %LEL and 2 %LEL in turn.
@@ -64,24 +64,22 @@ pub async fn run(report: &mut Report) -> Result<()> {
     let chain = Chain::start(Fleet { model, role, registry, buses, units: UNITS }).await?;
     tokio::time::sleep(WARM_UP).await;
     let mut stream = chain.centre.stream().await?;
-    let (begun, mut text) = (Instant::now(), String::new());
+    let (begun, mut events) = (Instant::now(), Events::default());
     let (mut alarms, mut values) = (Vec::new(), Vec::new());
     while begun.elapsed() < MEASURED {
         let chunk =
             tokio::time::timeout(MEASURED, stream.chunk()).await??.context("the stream ended")?;
         let now = jiff::Timestamp::now().as_millisecond();
-        text.push_str(&String::from_utf8_lossy(&chunk));
-        while let Some(end) = text.find("\n\n") {
-            let event: String = text.drain(..end + 2).collect();
+        for (name, data) in events.take(&chunk) {
             // The first event may hold the state of before.
             if begun.elapsed() < Duration::from_secs(2) {
                 continue;
             }
-            match read(&event) {
-                Some(("alarm", data)) if data["active"] == true => {
+            match name.as_str() {
+                "alarm" if data["active"] == true => {
                     alarms.extend(data["raised_at"].as_i64().map(|t| now - t));
                 }
-                Some(("value", data)) => {
+                "value" => {
                     let all = data["values"].as_array().cloned().unwrap_or_default();
                     values.extend(all.iter().filter_map(|v| Some(now - v["t"].as_i64()?)));
                 }
@@ -100,9 +98,25 @@ pub async fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Name and data of an event.
-fn read(event: &str) -> Option<(&str, Value)> {
+/// Events of a stream, put together from its chunks.
+#[derive(Debug, Default)]
+pub(super) struct Events(String);
+
+impl Events {
+    /// Takes a chunk and gives name and data of the events that it completes.
+    pub(super) fn take(&mut self, chunk: &[u8]) -> Vec<(String, Value)> {
+        self.0.push_str(&String::from_utf8_lossy(chunk));
+        let mut events = Vec::new();
+        while let Some(end) = self.0.find("\n\n") {
+            let event: String = self.0.drain(..end + 2).collect();
+            events.extend(read(&event));
+        }
+        events
+    }
+}
+
+fn read(event: &str) -> Option<(String, Value)> {
     let name = event.lines().find_map(|l| l.strip_prefix("event:"))?.trim();
     let data: String = event.lines().filter_map(|l| l.strip_prefix("data:")).collect();
-    Some((name, serde_json::from_str(data.trim()).ok()?))
+    Some((name.to_owned(), serde_json::from_str(data.trim()).ok()?))
 }

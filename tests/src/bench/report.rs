@@ -56,6 +56,15 @@ impl Report {
         figures.filter_map(|(name, figure)| Some((name.clone(), figure.as_f64()?))).collect()
     }
 
+    /// Names below a path.
+    #[must_use]
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+        let pointer = format!("/{}", rest.replace('.', "/"));
+        let found = self.root.get(first).and_then(|root| root.pointer(&pointer)?.as_object());
+        found.into_iter().flat_map(|map| map.keys().cloned()).collect()
+    }
+
     /// Remembers that a section could not be measured.
     pub fn failed(&mut self, section: &str, error: &anyhow::Error) {
         self.failures.push(format!("{section}: {error:#}"));

@@ -4,43 +4,39 @@
 //! from one. CPU is the contender's process alone; the database's is a figure of its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, Outgoing, QoS};
-use tempfile::TempDir;
-use wire::Key;
-use wire::topic::part_of;
-
+use super::contender::{self, Davy, LOOK, Target, Telegraf, influx_holds, tail, until};
 use super::cpu;
-use super::load::{GATEWAY, Load, QUANTITIES, SITE, Shape, meter};
+use super::load::{GATEWAY, Load, Shape};
+use super::raw::{self, Way};
 use super::report::Report;
-use super::sink::Sink;
-use crate::harness::davy::{Centre, Store};
-use crate::harness::influx::{BUCKET, Influx, ORG, TOKEN};
-use crate::harness::mosquitto::Mosquitto;
-use crate::harness::process::{Process, server_binary};
+use crate::harness::davy::Centre;
 
-/// Longest wait for a contender.
-const LIMIT: Duration = Duration::from_secs(180);
-/// Between two looks whether the last reading has arrived.
-const LOOK: Duration = Duration::from_millis(20);
-/// Lines in a request straight to InfluxDB.
-const RAW_LINES: usize = 5_000;
+/// Between two looks where looking costs the database as much as many lines: a query.
+const LOOK_QUERY: Duration = Duration::from_millis(100);
+/// The same for the centre's own count: its page of metrics is made for each look, and counts as its own CPU.
+const LOOK_METRICS: Duration = Duration::from_millis(100);
+/// Longest time that Telegraf keeps a line, ms.
+const FLUSH_MS: u32 = 1_000;
 
 /// What is measured of a contender.
 #[derive(Debug, Clone, Default)]
-struct Figures {
-    wall: Duration,
+pub(super) struct Figures {
+    pub(super) wall: Duration,
     /// The contender's own CPU seconds.
-    cpu: f64,
+    pub(super) cpu: f64,
     /// The same by stage of the pipeline, where the contender is ours.
-    stages: BTreeMap<String, f64>,
+    pub(super) stages: BTreeMap<String, f64>,
+    /// The contender's resident memory at the end and at its highest, MB.
+    pub(super) memory: Option<(f64, f64)>,
     /// The database's CPU seconds, where there is one.
-    database: Option<f64>,
+    pub(super) database: Option<f64>,
+    /// The database's memory, likewise.
+    pub(super) database_memory: Option<(f64, f64)>,
 }
 
 /// Shapes at 1 and 20 quantities a reading.
@@ -55,18 +51,21 @@ pub fn shapes(scale: usize) -> [(&'static str, Shape); 2] {
     ]
 }
 
-/// Runs one contender (`embedded`, `influxdb`, `sink`, `telegraf`, `raw`) on one shape.
+/// Runs one contender on one shape: `embedded`, `influxdb` and `sink` are Davy by its store, `raw` is InfluxDB alone, and
+/// `…_large` sends requests as large as Davy's and as little compressed.
 ///
 /// # Errors
 /// When it cannot be started or its last reading does not arrive.
 pub async fn run(report: &mut Report, name: &str, shape: Shape, contender: &str) -> Result<()> {
-    let load = Load::new(shape, now_ms() - 5_000, 3)?;
+    let load = Load::new(shape, load_end(), 3)?;
     let figures = match contender {
         "embedded" => davy(&load, Target::Embedded).await?,
         "influxdb" => davy(&load, Target::Influx).await?,
         "sink" => davy(&load, Target::Sink).await?,
-        "telegraf" => telegraf(&load).await?,
-        "raw" => raw(&load).await?,
+        "telegraf" => telegraf(&load, raw::ADVISED).await?,
+        "telegraf_large" => telegraf(&load, raw::LARGE).await?,
+        "raw" => raw::run(&load, raw::ADVISED).await?,
+        "raw_large" => raw::run(&load, raw::LARGE).await?,
         other => bail!("no contender {other}"),
     };
     let points = shape.points() as f64;
@@ -79,63 +78,79 @@ pub async fn run(report: &mut Report, name: &str, shape: Shape, contender: &str)
     if let Some(database) = figures.database {
         report.set(&at("database_cpu_s_per_million"), database / points * 1e6);
     }
+    for (whose, memory) in [("", figures.memory), ("database_", figures.database_memory)] {
+        if let Some((now, peak)) = memory {
+            report.set(&at(&format!("{whose}rss_mb")), now);
+            report.set(&at(&format!("{whose}rss_peak_mb")), peak);
+        }
+    }
     Ok(())
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Target {
-    Embedded,
-    Influx,
-    Sink,
-}
-
 async fn davy(load: &Load, target: Target) -> Result<Figures> {
-    built()?;
-    let folder = TempDir::new()?;
-    let broker = Mosquitto::start().await?;
-    let influx = if target == Target::Influx { Some(Influx::start().await?) } else { None };
-    let sink = Sink::start().await?;
-    let store = match &influx {
-        Some(influx) => Store::Influx(influx.url()),
-        None if target == Target::Sink => Store::Sink(sink.url.clone()),
-        None => Store::Embedded,
-    };
-    let address = format!("127.0.0.1:{}", broker.port);
-    let mut centre = Centre::prepare(folder.path(), &address, &store, &registry(load.shape))?;
-    let key = Key::from_hex(&centre.add_gateway(GATEWAY, SITE)?)?;
-    let frames = load.frames(&key)?;
-    centre.start().await?;
-    centre.sign_in().await?;
-    let id = centre.id().context("a running centre")?;
-    let database = influx.as_ref().and_then(Influx::id);
-    let topic = format!("davy/v1/{:02}/{GATEWAY}/up", part_of(GATEWAY));
+    let davy = Davy::start(&contender::registry(load.shape), target).await?;
+    let mut frames = load.frames(&davy.key)?;
+    let blocks = frames.split_off(1);
+    let (id, centre, port) = (davy.id()?, &davy.centre, davy.broker.port);
+    let database = davy.influx.as_ref().and_then(|influx| influx.id());
+    let topic = contender::topic(GATEWAY);
     let before = (cpu::by_thread(id)?, database.map(cpu::seconds).transpose()?);
     let begun = Instant::now();
     // The manifest must be logged before the first block: a block that comes too early is not taken, only asked for again.
-    publish(broker.port, &topic, &frames[..1]).await?;
-    publish(broker.port, &topic, &frames[1..]).await?;
-    match target {
-        Target::Sink => until(|| async { Ok(sink.lines() >= load.shape.readings as u64) }).await,
-        Target::Influx => {
-            let influx = influx.as_ref().context("influxd")?;
-            until(|| arrived_in_influx(influx, load)).await
+    contender::publish_at_once(port, &topic, frames).await?;
+    contender::publish_at_once(port, &topic, blocks).await?;
+    let last = load.shape.readings - 1;
+    let arrived = match target {
+        Target::Sink => {
+            until(LOOK, || async { Ok(davy.sink.lines() >= load.shape.readings as u64) }).await
         }
-        Target::Embedded => until(|| arrived_at_centre(&centre, load)).await,
-    }
-    .with_context(|| tail(&centre.output()))?;
+        Target::Embedded => until(LOOK, || davy.holds(load, last)).await,
+        // The centre knows when all was taken: the database is asked once, to be sure.
+        Target::Influx => match until(LOOK_METRICS, || stored(centre, load)).await {
+            Ok(()) => until(LOOK, || davy.holds(load, last)).await,
+            failed => failed,
+        },
+    };
+    arrived.with_context(|| davy.words())?;
     let wall = begun.elapsed();
     // The rules are part of the work: what they have still to do counts too.
-    until(|| evaluated(&centre)).await.with_context(|| tail(&centre.output()))?;
+    until(LOOK, || evaluated(centre)).await.with_context(|| davy.words())?;
     let mut stages = BTreeMap::new();
     for (thread, used) in cpu::by_thread(id)? {
         stages.insert(stage(&thread), used - before.0.get(&thread).unwrap_or(&0.0));
     }
+    let database_memory = database.map(cpu::memory_mb).transpose()?;
     let database = match (database, before.1) {
         (Some(id), Some(before)) => Some(cpu::seconds(id)? - before),
         _ => None,
     };
-    centre.kill();
-    Ok(Figures { wall, cpu: stages.values().sum(), stages, database })
+    let (cpu, memory) = (stages.values().sum(), Some(cpu::memory_mb(id)?));
+    Ok(Figures { wall, cpu, stages, memory, database, database_memory })
+}
+
+/// Telegraf over the same broker into the same database, tuned to the same batches.
+async fn telegraf(load: &Load, way: Way) -> Result<Figures> {
+    let telegraf = Telegraf::start(load.shape, way, FLUSH_MS).await?;
+    let (process, influx) = (&telegraf.process, &telegraf.influx);
+    let messages = load.lines();
+    let (id, database) = (process.id(), influx.id().context("influxd")?);
+    let before = (cpu::seconds(id)?, cpu::seconds(database)?);
+    let begun = Instant::now();
+    contender::publish_at_once(telegraf.broker.port, contender::LINES_TOPIC, messages).await?;
+    let last = load.shape.readings - 1;
+    let arrived = until(LOOK_QUERY, || influx_holds(influx, load, last)).await;
+    arrived.with_context(|| tail(&process.output()))?;
+    let wall = begun.elapsed();
+    let database_memory = Some(cpu::memory_mb(database)?);
+    let database = Some(cpu::seconds(database)? - before.1);
+    let (cpu, memory) = (cpu::seconds(id)? - before.0, Some(cpu::memory_mb(id)?));
+    Ok(Figures { wall, cpu, memory, database, database_memory, ..Figures::default() })
+}
+
+/// Whether the store writer has handed over everything that was published.
+async fn stored(centre: &Centre, load: &Load) -> Result<bool> {
+    let metrics = centre.metrics().await?;
+    Ok(metrics.get("davy_ingest_store_samples").is_some_and(|n| *n >= load.shape.points() as f64))
 }
 
 /// Whether the evaluator has taken everything that the log holds.
@@ -149,176 +164,8 @@ fn stage(thread: &str) -> String {
     thread.strip_prefix("davy-").unwrap_or(thread).replace('.', "-")
 }
 
-/// A site with its meters in roles that rules watch.
-fn registry(shape: Shape) -> String {
-    let mut text = format!(
-        "[[site]]\nid = {SITE:?}\nname = \"压测企业\"\nname_en = \"Bench works\"\nuscc = \"91533401MA6N8A122Y\"\n\
-         county = \"533401\"\nsectors = [\"冶金\"]\nzone = \"Asia/Shanghai\"\n\
-         ratings = {{ P_ref = \"200000 kW\", P_base = \"180 kW\" }}\n\n[[site.gateway]]\nname = {GATEWAY:?}\n\n"
-    );
-    let points: Vec<String> = QUANTITIES[..shape.quantities]
-        .iter()
-        .map(|(q, _, _)| format!("{{ quantity = {q:?}, period_ms = 1000 }}"))
-        .collect();
-    let points = points.join(", ");
-    for i in 0..shape.meters {
-        let id = meter(i);
-        text.push_str(&format!(
-            "[[site.device]]\nid = {id:?}\nname = {id:?}\nrole = \"production\"\ngateway = {GATEWAY:?}\n\
-             ratings = {{ I_N = \"630 A\", U_N = \"400 V\", S_N = \"1250 kVA\", P_idle = \"12 kW\", P_run = \"40 kW\" }}\n\
-             points = [{points}]\n\n"
-        ));
-    }
-    text
-}
-
-async fn arrived_at_centre(centre: &Centre, load: &Load) -> Result<bool> {
-    let last = load.shape.readings - 1;
-    let (device, t) = (meter(last % load.shape.meters), load.time(last));
-    let path =
-        format!("/series?site={SITE}&device={device}&quantity=p_total&from={t}&to={}&raw=1", t + 1);
-    let answer = centre.get(&path).await?;
-    Ok(answer["t"].as_array().is_some_and(|t| !t.is_empty()))
-}
-
-async fn arrived_in_influx(influx: &Influx, load: &Load) -> Result<bool> {
-    let last = load.shape.readings - 1;
-    let (device, t) = (meter(last % load.shape.meters), load.time(last));
-    let flux = format!(
-        "from(bucket: {BUCKET:?}) |> range(start: time(v: {t}000000), stop: time(v: {}000000)) \
-         |> filter(fn: (r) => r._measurement == \"electric\" and r.device == {device:?} and r._field == \"p_total\")",
-        t + 1
-    );
-    Ok(!influx.query(&flux).await?.is_empty())
-}
-
-/// Telegraf with its MQTT input and InfluxDB output, tuned to the same batches.
-async fn telegraf(load: &Load) -> Result<Figures> {
-    let program = server_binary("TELEGRAF", "telegraf")?;
-    let folder = TempDir::new()?;
-    let broker = Mosquitto::start().await?;
-    let influx = Influx::start().await?;
-    let config = folder.path().join("telegraf.conf");
-    std::fs::write(&config, telegraf_config(broker.port, &influx.url(), load.shape))?;
-    let args = ["--config".as_ref(), config.as_os_str()];
-    let mut process = Process::start("telegraf", &program, args, folder.path())?;
-    process.wait_for_output("Connected", Duration::from_secs(30)).await;
-    let messages = load.lines();
-    let (id, database) = (process.id(), influx.id().context("influxd")?);
-    let before = (cpu::seconds(id)?, cpu::seconds(database)?);
-    let begun = Instant::now();
-    publish(broker.port, "bench/lines", &messages).await?;
-    until(|| arrived_in_influx(&influx, load)).await.with_context(|| tail(&process.output()))?;
-    let wall = begun.elapsed();
-    let database = Some(cpu::seconds(database)? - before.1);
-    Ok(Figures { wall, cpu: cpu::seconds(id)? - before.0, database, ..Figures::default() })
-}
-
-fn telegraf_config(port: u16, url: &str, shape: Shape) -> String {
-    // The agent flushes when a batch is full or a second has passed; nothing is dropped for want of buffer.
-    let buffer = shape.readings * 2;
-    format!(
-        "[agent]\nomit_hostname = true\ninterval = \"1s\"\nflush_interval = \"1s\"\nmetric_batch_size = {RAW_LINES}\n\
-         metric_buffer_limit = {buffer}\n\n\
-         [[inputs.mqtt_consumer]]\nservers = [\"tcp://127.0.0.1:{port}\"]\ntopics = [\"bench/lines\"]\nqos = 1\n\
-         topic_tag = \"\"\nmax_undelivered_messages = 1000\nclient_id = \"telegraf\"\npersistent_session = true\n\
-         data_format = \"influx\"\ninflux_timestamp_precision = \"1ms\"\n\n\
-         [[outputs.influxdb_v2]]\nurls = [\"{url}\"]\ntoken = \"{TOKEN}\"\norganization = \"{ORG}\"\nbucket = \"{BUCKET}\"\n\
-         content_encoding = \"gzip\"\n"
-    )
-}
-
-/// Lines encoded and compressed before the clock runs, two requests in flight: what the database takes by itself.
-async fn raw(load: &Load) -> Result<Figures> {
-    let influx = Influx::start().await?;
-    let all: Vec<u8> = load.lines().concat();
-    let lines: Vec<&[u8]> = all.split_inclusive(|b| *b == b'\n').collect();
-    let bodies: Vec<Vec<u8>> =
-        lines.chunks(RAW_LINES).map(|some| gzip(&some.concat())).collect::<Result<_>>()?;
-    let client = reqwest011::Client::builder().tcp_nodelay(true).build()?;
-    let url = format!("{}/api/v2/write?org={ORG}&bucket={BUCKET}&precision=ms", influx.url());
-    let database = influx.id().context("influxd")?;
-    let (before, own_before) = (cpu::seconds(database)?, cpu::seconds(std::process::id())?);
-    let begun = Instant::now();
-    let posts = bodies.into_iter().map(|body| {
-        let post = client.post(&url).header("Content-Encoding", "gzip");
-        let post = post.header("Authorization", format!("Token {TOKEN}")).body(body);
-        async move { anyhow::Ok(post.send().await?.status().as_u16()) }
-    });
-    let mut answers =
-        futures_util::StreamExt::buffer_unordered(futures_util::stream::iter(posts), 2);
-    while let Some(status) = futures_util::StreamExt::next(&mut answers).await {
-        let status = status?;
-        anyhow::ensure!(status == 204, "influxd answered {status}");
-    }
-    until(|| arrived_in_influx(&influx, load)).await?;
-    let wall = begun.elapsed();
-    let cpu = cpu::seconds(std::process::id())? - own_before;
-    let database = Some(cpu::seconds(database)? - before);
-    Ok(Figures { wall, cpu, database, ..Figures::default() })
-}
-
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-    std::io::Write::write_all(&mut encoder, bytes)?;
-    Ok(encoder.finish()?)
-}
-
-/// Publishes messages with QoS 1 and waits until the broker has all of them.
-async fn publish(port: u16, topic: &str, messages: &[Vec<u8>]) -> Result<()> {
-    let mut options = MqttOptions::new("bench-load", "127.0.0.1", port);
-    options.set_max_packet_size(1 << 20, 1 << 20).set_inflight(500);
-    let (client, mut events) = AsyncClient::new(options, 500);
-    let (topic, count) = (topic.to_owned(), messages.len());
-    let messages = messages.to_vec();
-    let feed = async move {
-        for message in messages {
-            client.publish(topic.as_str(), QoS::AtLeastOnce, false, message).await?;
-        }
-        anyhow::Ok(client)
-    };
-    let drain = async {
-        let mut acked = 0;
-        while acked < count {
-            match events.poll().await? {
-                Event::Incoming(Incoming::PubAck(_)) => acked += 1,
-                Event::Outgoing(Outgoing::Disconnect) => bail!("the broker went away"),
-                _ => {}
-            }
-        }
-        Ok(())
-    };
-    let (client, ()) = tokio::try_join!(feed, drain)?;
-    drop(client);
-    Ok(())
-}
-
-/// Looks until it is true.
-async fn until<F: Future<Output = Result<bool>>>(mut look: impl FnMut() -> F) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        if look().await? {
-            return Ok(());
-        }
-        anyhow::ensure!(begun.elapsed() < LIMIT, "the last reading did not arrive in {LIMIT:?}");
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().rev().take(8).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
-/// Whether the programs to be measured were built for it.
-fn built() -> Result<()> {
-    let path = crate::harness::process::workspace_binary("davy-ingest")?;
-    if path.components().any(|c| c.as_os_str() == "debug") {
-        bail!("{} is not optimised: run `make bench`", Path::new(&path).display());
-    }
-    Ok(())
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+/// End of a load: just before now, so that the readings are live, ms.
+#[must_use]
+pub fn load_end() -> i64 {
+    jiff::Timestamp::now().as_millisecond() - 5_000
 }

@@ -8,8 +8,12 @@ use tokio::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
+use tests::bench::load::Load;
 use tests::bench::report::Report;
-use tests::bench::{bytes, edge, history, history_influx, latency, restart, store, throughput};
+use tests::bench::{
+    bytes, edge, history, history_influx, latency, outage, queryable, raw, restart, store,
+    throughput,
+};
 
 /// Measures Davy beside Telegraf and InfluxDB on the same readings.
 #[derive(Debug, Parser)]
@@ -26,7 +30,8 @@ struct Args {
     out: PathBuf,
 }
 
-const CONTENDERS: [&str; 5] = ["raw", "telegraf", "influxdb", "embedded", "sink"];
+const CONTENDERS: [&str; 7] =
+    ["raw", "raw_large", "telegraf", "telegraf_large", "influxdb", "embedded", "sink"];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
@@ -52,6 +57,12 @@ async fn main() -> Result<ExitCode> {
         section(&mut report, "history.influxdb", run).await;
     }
     for (name, shape) in throughput::shapes(scale) {
+        let title = format!("influxd.{name}");
+        // What InfluxDB itself takes in other ways is for who tunes the store, not part of every run.
+        if !args.only.is_empty() && wanted(&title) {
+            let load = Load::new(shape, throughput::load_end(), 3)?;
+            section(&mut report, &title, async |r| raw::ways(r, name, &load).await).await;
+        }
         for contender in CONTENDERS {
             let title = format!("throughput.{name}.{contender}");
             if wanted(&title) {
@@ -59,6 +70,15 @@ async fn main() -> Result<ExitCode> {
                 section(&mut report, &title, run).await;
             }
         }
+    }
+    for contender in queryable::CONTENDERS {
+        let title = format!("queryable_ms.{contender}");
+        if wanted(&title) {
+            section(&mut report, &title, async |r| queryable::run(r, contender).await).await;
+        }
+    }
+    if wanted("outage") {
+        section(&mut report, "outage", async |r| outage::run(r, scale).await).await;
     }
     if wanted("gateway") {
         section(&mut report, "gateway", async |r| edge::run(r).await).await;
@@ -124,6 +144,32 @@ fn stages(report: &Report) {
     }
 }
 
+/// What a store that is away costs, with the curve of memory.
+fn store_outage(report: &Report) {
+    let figure = |name: &str| {
+        report.get(&format!("outage.{name}")).map_or_else(|| "–".to_owned(), |f| format!("{f:.1}"))
+    };
+    println!(
+        "store away     {} s at {} points/s: {} MB before, {} MB during, {} MB catching up; alarms p99 {}, {} and {} ms",
+        figure("seconds"),
+        figure("live_points_per_s"),
+        figure("rss_before_mb"),
+        figure("rss_during_mb"),
+        figure("rss_catching_up_mb"),
+        figure("alarm_p99_ms_before"),
+        figure("alarm_p99_ms_during"),
+        figure("alarm_p99_ms_catching_up")
+    );
+    let curve: Vec<String> = report
+        .names("outage.curve")
+        .iter()
+        .map(|at| format!("{at} {}", figure(&format!("curve.{at}.rss_mb"))))
+        .collect();
+    if !curve.is_empty() {
+        println!("               MB by second: {}", curve.join(", "));
+    }
+}
+
 fn machine(report: &mut Report) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     report.set("machine.cores", cores as f64);
@@ -138,24 +184,27 @@ fn table(report: &Report) {
     let figure =
         |path: &str| report.get(path).map_or_else(|| "–".to_owned(), |f| format!("{f:.2}"));
     println!(
-        "\n{:<10} {:>12} {:>16} {:>14} {:>16}",
-        "", "points/s", "own CPU s/M", "DB CPU s/M", "points/CPU s"
+        "\n{:<16} {:>12} {:>12} {:>12} {:>14} {:>16}",
+        "", "points/s", "own CPU s/M", "DB CPU s/M", "points/CPU s", "peak MB, own/DB"
     );
     for shape in ["q1", "q20"] {
         println!("{shape}");
         for contender in CONTENDERS {
             let at = |f: &str| format!("throughput.{shape}.{contender}.{f}");
+            let mb =
+                |f: &str| report.get(&at(f)).map_or_else(|| "–".to_owned(), |f| format!("{f:.0}"));
             let per_cpu = report
                 .get(&at("cpu_s_per_million"))
                 .map_or_else(|| "–".to_owned(), |c| format!("{:.0}", 1e6 / c));
             println!(
-                "  {contender:<8} {:>12} {:>16} {:>14} {:>16}",
+                "  {contender:<14} {:>12} {:>12} {:>12} {:>14} {:>16}",
                 report
                     .get(&at("points_per_s"))
                     .map_or_else(|| "–".to_owned(), |f| format!("{f:.0}")),
                 figure(&at("cpu_s_per_million")),
                 figure(&at("database_cpu_s_per_million")),
-                per_cpu
+                per_cpu,
+                format!("{} / {}", mb("rss_peak_mb"), mb("database_rss_peak_mb"))
             );
         }
     }
@@ -178,6 +227,14 @@ fn table(report: &Report) {
         figure("gateway.cpu_percent"),
         figure("gateway.points_per_s")
     );
+    for contender in queryable::CONTENDERS {
+        println!(
+            "queryable      {contender:<9} p50 {} ms, p99 {} ms after publish, at 200,000 points/s",
+            figure(&format!("queryable_ms.{contender}.p50")),
+            figure(&format!("queryable_ms.{contender}.p99"))
+        );
+    }
+    store_outage(report);
     println!(
         "restart        {} s from the start of the process to the first evaluation with {} rules at {} gateways, {} MB ({} MB at most); the evaluator alone {} s",
         figure("restart.process_s"),
@@ -202,13 +259,21 @@ fn table(report: &Report) {
         figure("latency_ms.values_p99")
     );
     let ratio = |a: &str, b: &str| Some(report.get(a)? / report.get(b)?);
+    // Against the better of the two ways of each peer.
     let over_telegraf = |shape: &str| {
         let cost = |who: &str| format!("throughput.{shape}.{who}.cpu_s_per_million");
-        ratio(&cost("telegraf"), &cost("influxdb"))
+        let ours = cost("influxdb");
+        let ratios = [ratio(&cost("telegraf"), &ours), ratio(&cost("telegraf_large"), &ours)];
+        ratios.into_iter().flatten().reduce(f64::min)
     };
     let of_raw = |shape: &str| {
         let rate = |who: &str| format!("throughput.{shape}.{who}.points_per_s");
-        ratio(&rate("influxdb"), &rate("raw"))
+        let ours = rate("influxdb");
+        let ratios = [ratio(&ours, &rate("raw")), ratio(&ours, &rate("raw_large"))];
+        ratios.into_iter().flatten().reduce(f64::min)
+    };
+    let into_sink = |shape: &str| {
+        report.get(&format!("throughput.{shape}.sink.cpu_s_per_million")).map(|cost| 1.0 / cost)
     };
     let goals = [
         (
@@ -216,15 +281,12 @@ fn table(report: &Report) {
             report.get("history.chart.p99_ms"),
             Wanted::Most(100.0),
         ),
-        ("q1: ≥ 5 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(5.0)),
-        ("q20: ≥ 2 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(2.0)),
-        ("q1: ≥ 0.6 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.6)),
-        ("q20: ≥ 0.6 of InfluxDB's own rate", of_raw("q20"), Wanted::Least(0.6)),
-        (
-            "q20: ≥ 1 M points per CPU second into the sink",
-            report.get("throughput.q20.sink.cpu_s_per_million").map(|c| 1.0 / c),
-            Wanted::Least(1.0),
-        ),
+        ("q1: ≥ 10 × Telegraf's points per CPU second", over_telegraf("q1"), Wanted::Least(10.0)),
+        ("q20: ≥ 3 × Telegraf's points per CPU second", over_telegraf("q20"), Wanted::Least(3.0)),
+        ("q1: ≥ 0.8 of InfluxDB's own rate", of_raw("q1"), Wanted::Least(0.8)),
+        ("q20: ≥ 0.8 of InfluxDB's own rate", of_raw("q20"), Wanted::Least(0.8)),
+        ("q1: ≥ 2 M points per CPU second into the sink", into_sink("q1"), Wanted::Least(2.0)),
+        ("q20: ≥ 2 M points per CPU second into the sink", into_sink("q20"), Wanted::Least(2.0)),
         (
             "wire: ≤ 3 bytes a sample, household",
             report.get("wire.bytes_per_sample.household"),
@@ -241,6 +303,21 @@ fn table(report: &Report) {
             Wanted::Most(300.0),
         ),
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
+        (
+            "store away: memory grows by ≤ 10 %",
+            ratio("outage.rss_during_mb", "outage.rss_early_mb"),
+            Wanted::Most(1.1),
+        ),
+        (
+            "store away: alarms p99 < 2,000 ms",
+            report.get("outage.alarm_p99_ms_during"),
+            Wanted::Most(2_000.0),
+        ),
+        (
+            "store back: catches up at ≥ 3 × live",
+            report.get("outage.catch_up_over_live"),
+            Wanted::Least(3.0),
+        ),
         (
             "restart: a million rules back in < 3 s",
             report.get("restart.process_s"),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::influx::{BUCKET, Influx, ORG, TOKEN};
-use super::process::{Process, free_port, workspace_binary};
+use super::process::{Process, failpoint_binary, free_port, workspace_binary};
 use super::wait::wait_for;
 
 /// Password of the accounts that a test makes.
@@ -32,6 +32,25 @@ impl From<&Influx> for Store {
     }
 }
 
+/// How a program is dressed where a test wants it otherwise than a user has it.
+#[derive(Debug, Clone, Default)]
+pub struct Dress {
+    /// Take the build with fail points.
+    pub failpoints: bool,
+    /// Variables of its environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl Dress {
+    fn command(&self, name: &str) -> Result<Command> {
+        let program =
+            if self.failpoints { failpoint_binary(name)? } else { workspace_binary(name)? };
+        let mut command = Command::new(program);
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        Ok(command)
+    }
+}
+
 /// A centre: its folder, its configuration and, while it runs, its process.
 #[derive(Debug)]
 pub struct Centre {
@@ -40,6 +59,8 @@ pub struct Centre {
     pub folder: PathBuf,
     /// Port of the API and the console.
     pub port: u16,
+    /// How it is started.
+    pub dress: Dress,
     client: reqwest011::Client,
     session: Option<String>,
 }
@@ -82,7 +103,8 @@ impl Centre {
         std::fs::write(folder.join("ingest.toml"), config(&folder, broker, port, store)?)?;
         std::fs::write(folder.join("registry.toml"), registry)?;
         let client = reqwest011::Client::builder().timeout(Duration::from_secs(20)).build()?;
-        let centre = Centre { process: None, folder, port, client, session: None };
+        let dress = Dress::default();
+        let centre = Centre { process: None, folder, port, dress, client, session: None };
         if !registry.is_empty() {
             centre.call(&["seed", "registry.toml"])?;
         }
@@ -126,16 +148,43 @@ impl Centre {
     /// # Errors
     /// When it cannot be started.
     pub async fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(workspace_binary("davy-ingest")?);
+        self.spawn()?;
+        self.up().await;
+        Ok(())
+    }
+
+    /// Starts it and does not wait: it may be meant to die.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        let mut command = self.dress.command("davy-ingest")?;
         command.args(["run", "--config", "ingest.toml"]).current_dir(&self.folder);
         self.process = Some(Process::start_command("davy-ingest", command, &self.folder)?);
+        Ok(())
+    }
+
+    /// Whether its process lives.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// Sends its process a signal by name.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(name)
+    }
+
+    /// Waits until its API answers.
+    pub async fn up(&self) {
         let (client, url) = (self.client.clone(), self.url("/healthz"));
         wait_for("davy-ingest to answer", Duration::from_secs(30), || {
             let (client, url) = (client.clone(), url.clone());
             async move { client.get(url).send().await.map(drop).map_err(|e| e.to_string()) }
         })
         .await;
-        Ok(())
     }
 
     /// SIGKILL.
@@ -289,6 +338,39 @@ impl Centre {
     }
 }
 
+impl Centre {
+    /// Stored samples of a series from `from` (ms) on, raw and all of them.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub async fn samples_from(
+        &self,
+        site: &str,
+        device: &str,
+        quantity: &str,
+        from: i64,
+    ) -> Result<Vec<(i64, f64)>> {
+        let (mut all, mut from) = (Vec::new(), from);
+        loop {
+            let path = format!(
+                "/series?site={site}&device={device}&quantity={quantity}&from={from}&to={}&raw=1",
+                4_000_000_000_000i64
+            );
+            let answer = self.get(&path).await?;
+            let times = answer["t"].as_array().context("t")?;
+            let values = answer["value"].as_array().context("value")?;
+            all.extend(
+                times.iter().zip(values).filter_map(|(t, v)| Some((t.as_i64()?, v.as_f64()?))),
+            );
+            match (answer["truncated"].as_bool(), times.last().and_then(serde_json::Value::as_i64))
+            {
+                (Some(true), Some(last)) => from = last + 1,
+                _ => return Ok(all),
+            }
+        }
+    }
+}
+
 fn config(folder: &Path, broker: &str, port: u16, store: &Store) -> Result<String> {
     let store = match store {
         Store::Embedded => "kind = \"embedded\"\n".to_owned(),
@@ -313,6 +395,8 @@ pub struct Gateway {
     pub folder: PathBuf,
     /// Port of its status page and metrics.
     pub status_port: u16,
+    /// How it is started.
+    pub dress: Dress,
 }
 
 impl Gateway {
@@ -324,7 +408,7 @@ impl Gateway {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("gateway.toml"), config)?;
-        Ok(Gateway { process: None, folder, status_port })
+        Ok(Gateway { process: None, folder, status_port, dress: Dress::default() })
     }
 
     /// Starts it.
@@ -332,7 +416,7 @@ impl Gateway {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(workspace_binary("davy-gateway")?);
+        let mut command = self.dress.command("davy-gateway")?;
         command.args(["run", "--config", "gateway.toml"]).current_dir(&self.folder);
         self.process = Some(Process::start_command("davy-gateway", command, &self.folder)?);
         Ok(())
@@ -364,6 +448,19 @@ impl Gateway {
     #[must_use]
     pub fn output(&self) -> String {
         std::fs::read_to_string(self.folder.join("davy-gateway.log")).unwrap_or_default()
+    }
+
+    /// Whether its process lives.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// Sends its process a signal by name.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(name)
     }
 
     /// Its metrics page as name → value; labelled series keep their labels in the name.

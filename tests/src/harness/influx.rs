@@ -61,6 +61,14 @@ impl Influx {
         self.process.as_ref().map(Process::id)
     }
 
+    /// Sends its process a signal by name.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(name)
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;

@@ -53,7 +53,7 @@ impl Mosquitto {
         Ok(broker)
     }
 
-    /// SIGSTOP or SIGCONT, by name without SIG: it keeps its connections and does nothing.
+    /// Sends its process a signal by name without SIG; stopped, it keeps its connections and does nothing.
     ///
     /// # Errors
     /// When it does not run.

@@ -183,17 +183,62 @@ pub fn server_binary(variable: &str, name: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(path))
 }
 
-/// A binary of this workspace, beside the running test's own.
-///
-/// # Errors
-/// When it has not been built: with the command that builds it.
-pub fn workspace_binary(name: &str) -> Result<PathBuf> {
+/// Folder of the profile that the running test was built with.
+fn profile_folder() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let mut folder = own.parent().context("a binary lies in a folder")?;
     if folder.ends_with("deps") {
         folder = folder.parent().context("deps lies in a profile's folder")?;
     }
-    let path = folder.join(name);
+    Ok(folder.to_owned())
+}
+
+/// A binary of this workspace that was built with fail points, in a folder of their own beside the others.
+///
+/// # Errors
+/// When it has not been built, or the sources are newer: with the command that builds it.
+pub fn failpoint_binary(name: &str) -> Result<PathBuf> {
+    // Programs with a fault put in on purpose: see tests/faults.
+    if let Some(folder) = std::env::var_os("DAVY_FAILPOINT_DIR") {
+        return Ok(PathBuf::from(folder).join(name));
+    }
+    let path = profile_folder()?.join("failpoints").join(name);
+    let built = path.metadata().and_then(|m| m.modified());
+    let built = built.with_context(|| {
+        format!("{} is not built; run `make failpoints` (make test does)", path.display())
+    })?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for krate in ["spool", "wire", "rules", "ingest", "gateway"] {
+        let newest = newest_in(&root.join(krate).join("src"))?;
+        ensure!(
+            newest <= built,
+            "{} is older than the sources of {krate}; run `make failpoints`",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+fn newest_in(folder: &Path) -> Result<std::time::SystemTime> {
+    let mut newest = std::time::SystemTime::UNIX_EPOCH;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        newest = newest.max(if kind.is_dir() {
+            newest_in(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        });
+    }
+    Ok(newest)
+}
+
+/// A binary of this workspace, beside the running test's own.
+///
+/// # Errors
+/// When it has not been built: with the command that builds it.
+pub fn workspace_binary(name: &str) -> Result<PathBuf> {
+    let path = profile_folder()?.join(name);
     ensure!(
         path.is_file(),
         "{} is not built; run `cargo build --workspace --bins` (make test does)",

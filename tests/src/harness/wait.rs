@@ -1,4 +1,5 @@
-//! Waiting for a condition, with the reason of the last "not yet". The one place of the tests that lets time pass.
+//! Waiting for a condition, with the reason of the last "not yet". The one place of the tests that lets time pass,
+//! beside the faults that last a while.
 
 use std::future::Future;
 use std::time::Duration;

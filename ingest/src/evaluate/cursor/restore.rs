@@ -69,6 +69,7 @@ impl<E: Engines> Cursor<E> {
         if !has_own || !lost.is_empty() {
             from = from.min(self.rebuild(has_own, lost)?);
         }
+        spool::fail_point!("evaluator.restored");
         self.position = if from == u64::MAX { 0 } else { from };
         self.applied = self.position;
         self.progress.evaluated(self.position);

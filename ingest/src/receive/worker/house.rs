@@ -34,6 +34,7 @@ impl Worker {
             return Ok(());
         }
         self.housed_at = now;
+        spool::fail_point!("house.before");
         let kept = self
             .close_holes(now)
             .and_then(|()| self.lose_in_time(now))

@@ -187,8 +187,11 @@ impl HeadFile {
         if has_rows {
             tx.prepare_cached("INSERT INTO segment(body) VALUES (?1)")?.execute([body])?;
         }
+        spool::fail_point!("embedded.head.written");
         put_position(&tx, "cursor", at)?;
+        spool::fail_point!("embedded.head.position");
         tx.commit()?;
+        spool::fail_point!("embedded.head.after");
         self.strips = head.strips().len();
         self.segments += usize::from(has_rows);
         Ok(())
@@ -207,6 +210,7 @@ impl HeadFile {
         if let Some(sealed) = sealed {
             put_position(&tx, "sealed", sealed)?;
         }
+        spool::fail_point!("embedded.seal.clearing");
         tx.commit()?;
         (self.strips, self.segments) = (0, 0);
         Ok(())

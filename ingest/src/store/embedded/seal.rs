@@ -86,12 +86,15 @@ fn seal_day(
         }
         Sealer::new(&tx, slice).seal(&mut writer, &ids, damaged)?;
     }
+    spool::fail_point!("embedded.seal.parts");
     writer.finish()?;
+    spool::fail_point!("embedded.seal.rollups");
     day::set_position(&tx, "applied", applied)?;
     if let Some(safe) = safe {
         day::set_position(&tx, "safe", safe)?;
     }
     tx.commit()?;
+    spool::fail_point!("embedded.seal.day");
     Ok(())
 }
 

@@ -32,7 +32,7 @@ impl<'a> CsvSink<'a> {
 impl Sink for CsvSink<'_> {
     fn put(&mut self, series: &SeriesKey, samples: &[Sample]) -> std::io::Result<()> {
         let [site, device, quantity] = series.each_ref().map(String::as_str);
-        let (mut t, mut number) = (itoa::Buffer::new(), ryu::Buffer::new());
+        let (mut t, mut number) = (itoa::Buffer::new(), zmij::Buffer::new());
         for sample in samples {
             let time = jiff::Timestamp::from_millisecond(sample.t)
                 .map(|time| format!("{time:.3}"))

@@ -99,7 +99,7 @@ fn quality_decides_between_number_and_mark() {
             ("i_a", f64::INFINITY, Mark::GOOD),
             ("i_b", 1e-7, Mark { quality: Quality::Substituted, reason: Reason::Manual }),
         ],
-        "electric,device=M1,site=S u_a=1e21,u_a_q=1i,u_b_q=2i,u_c_q=3i,freq_q=2i,i_a_q=2i,\
+        "electric,device=M1,site=S u_a=1e+21,u_a_q=1i,u_b_q=2i,u_c_q=3i,freq_q=2i,i_a_q=2i,\
          i_b=1e-7,i_b_q=4i 1700000000000\n",
     );
 }

@@ -34,6 +34,13 @@ pub(in crate::store) enum Answer {
     Denied(u16, String),
 }
 
+impl Answer {
+    /// Points that the database dropped because its bucket keeps less.
+    pub(super) fn dropped(&self) -> u64 {
+        if let Self::Dropped(points) = self { *points } else { 0 }
+    }
+}
+
 /// Longest pause that a database may ask for, ms: what is longer is a mistake, and the log fills meanwhile.
 const PAUSE_MAX_MS: u64 = 300_000;
 

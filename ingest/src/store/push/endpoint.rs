@@ -1,5 +1,6 @@
 //! Where lines are sent: InfluxDB 2 through `influxdb2`, the others as plain requests.
 
+use bytes::Bytes;
 use influxdb2::api::write::TimestampPrecision;
 
 use super::answer::{self, Answer};
@@ -19,7 +20,9 @@ pub(in crate::store) struct V2 {
     pub(in crate::store) bucket: String,
     pub(in crate::store) token: Token,
     pub(in crate::store) limits: Limits,
-    /// Sends bodies that are gzipped already: its requests say so, so it serves nothing else.
+    /// Whether bodies are gzipped.
+    gzip: bool,
+    /// Sends bodies that are gzipped already where `gzip` says so: its requests say it too, so it serves nothing else.
     client: influxdb2::Client,
     /// The token that `client` has.
     used: Secret,
@@ -35,7 +38,10 @@ pub(in crate::store) struct Plain {
     /// With everything but the login.
     pub(in crate::store) url: reqwest011::Url,
     pub(in crate::store) login: Option<(String, Token)>,
+    /// Its requests say that they are gzipped where `gzip` says so.
     pub(in crate::store) client: reqwest011::Client,
+    /// Whether bodies are gzipped.
+    pub(in crate::store) gzip: bool,
     /// What to check when we are refused.
     pub(in crate::store) mend: String,
 }
@@ -55,6 +61,7 @@ impl V2 {
         (org, bucket): (&str, &str),
         token: Token,
         limits: Limits,
+        gzip: bool,
     ) -> Result<Self, StoreError> {
         let used = token.current();
         let plain = http(&limits, false).build().map_err(|e| {
@@ -62,12 +69,13 @@ impl V2 {
             StoreError::Unavailable { store: INFLUX, reason, pause_ms: 0 }
         })?;
         Ok(Self {
-            client: client(url, org, &used, &limits, true)?,
+            client: client(url, org, &used, &limits, gzip)?,
             url: url.to_owned(),
             org: org.to_owned(),
             bucket: bucket.to_owned(),
             token,
             limits,
+            gzip,
             used,
             plain,
             is_refused: false.into(),
@@ -79,7 +87,7 @@ impl V2 {
         client(&self.url, &self.org, &self.token.current(), &self.limits, false)
     }
 
-    async fn post(&self, body: Vec<u8>) -> Answer {
+    async fn post(&self, body: Bytes) -> Answer {
         let (org, bucket) = (self.org.as_str(), self.bucket.as_str());
         let precision = TimestampPrecision::Milliseconds;
         let sent = self.client.write_line_protocol_with_precision(org, bucket, body, precision);
@@ -130,14 +138,22 @@ impl Endpoint {
         let is_refused = std::mem::take(v2.is_refused.get_mut());
         let token = if is_refused { v2.token.reread() } else { v2.token.current() };
         if token != v2.used {
-            v2.client = client(&v2.url, &v2.org, &token, &v2.limits, true)?;
+            v2.client = client(&v2.url, &v2.org, &token, &v2.limits, v2.gzip)?;
             v2.used = token;
         }
         Ok(())
     }
 
-    /// Sends a gzipped body of lines.
-    pub(in crate::store) async fn post(&self, body: Vec<u8>) -> Answer {
+    /// Whether it wants its bodies gzipped.
+    pub(in crate::store) fn is_gzip(&self) -> bool {
+        match self {
+            Self::V2(v2) => v2.gzip,
+            Self::Plain(plain) => plain.gzip,
+        }
+    }
+
+    /// Sends a body of lines, gzipped where [`Endpoint::is_gzip`] says so.
+    pub(in crate::store) async fn post(&self, body: Bytes) -> Answer {
         match self {
             Self::V2(v2) => v2.post(body).await,
             Self::Plain(plain) => plain.post(body).await,
@@ -158,7 +174,7 @@ impl Endpoint {
 }
 
 impl Plain {
-    async fn post(&self, body: Vec<u8>) -> Answer {
+    async fn post(&self, body: Bytes) -> Answer {
         let mut request = self.client.post(self.url.clone()).body(body);
         if let Some((user, password)) = &self.login {
             request = request.basic_auth(user, Some(password.current().reveal()));

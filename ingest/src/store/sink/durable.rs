@@ -48,6 +48,11 @@ impl Durable {
         self.looked.is_none_or(|at| SystemClock.mono_ms() - at >= ms(LOOK.min(hold / 4)))
     }
 
+    /// Whether the server that says so is another process than the one of the last look.
+    pub(super) fn is_other(&self, started_at: &str, taken: u64) -> bool {
+        self.process.as_ref().is_some_and(|(known, before)| known != started_at || *before > taken)
+    }
+
     /// The server says when it was started and how much it has taken since: less than before is another process too.
     ///
     /// # Errors
@@ -55,10 +60,7 @@ impl Durable {
     pub(super) fn seen(&mut self, started_at: String, taken: u64) -> Result<(), StoreError> {
         let now = SystemClock.mono_ms();
         self.looked = Some(now);
-        let is_same = self
-            .process
-            .as_ref()
-            .is_none_or(|(known, before)| *known == started_at && *before <= taken);
+        let is_same = !self.is_other(&started_at, taken);
         self.process = Some((started_at, taken));
         if !is_same && !self.waiting.is_empty() {
             self.waiting.clear();
@@ -131,6 +133,7 @@ mod tests {
         d.taken(at(5)).unwrap();
         d.seen("1".into(), 0).unwrap();
         d.taken(at(9)).unwrap();
+        assert!(d.is_other("2", 0) && !d.is_other("1", 0));
         let error = d.seen("2".into(), 0).unwrap_err();
         assert!(
             matches!(error, StoreError::Lost { position: Some(p), .. } if p == at(5)),

@@ -358,6 +358,26 @@ fn a_block_ahead_of_time_behind_a_loss_mutes_no_silence() {
     assert!(silent.iter().any(|turn| turn.rule == "silent-1" && turn.raised), "{silent:?}");
 }
 
+// The loss before a block of which no time is believed still lies before the next one: that nothing was heard in it proves
+// nothing.
+#[test]
+fn a_loss_before_a_block_ahead_of_time_feigns_no_silence() {
+    let mut scene = Scene::new();
+    scene.block(0, 5.0, at(0));
+    let after = 2 * SILENT_MS / 1_000;
+    scene.take(Record::Gone(vec![Span { epoch: 1, from: 2, to: after.unsigned_abs() }]));
+    let mut ahead = block(1, after, 5.0, at(after));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(500_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    for second in after + 1..after + 10 {
+        scene.block(second, 5.0, at(second));
+    }
+    assert_eq!(scene.evaluator.progress().settled_at, Some(at(after + 9)));
+    let silent = verdicts(&scene.said);
+    assert!(silent.iter().all(|turn| turn.rule != "silent-0"), "{silent:?}");
+}
+
 // Gap records and closures close holes; what comes after it was declared is never evaluated.
 #[test]
 fn declared_blocks_close_a_hole_and_are_not_evaluated_when_they_come_after_all() {
