@@ -1,6 +1,7 @@
 // English. Names that come with the data (sites, people, comments) stay in the language they were written in.
 import { completenessEn } from './completeness';
 import type { Dictionary } from './dictionary';
+import { deviceRoles, quantities } from './en-names';
 import { quarantine } from './en-quarantine';
 
 const plural = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
@@ -386,14 +387,6 @@ export const en: Dictionary = {
   announce: (level, site, what) => `New alarm, ${level.toLowerCase()}: ${site}, ${what}`,
   notify: { body: (site, what) => `${site} · ${what}` },
   suppressions: { calibration: 'calibration: not paged', approved_work: 'approved work: not paged' },
-  deviceRoles: {
-    incomer: 'incomer', generation: 'own generation', production: 'production', dust_fan: 'dust fan', main_fan: 'main ventilator',
-    drain_pump: 'drainage pump', treatment: 'treatment', gas_detector: 'gas detector', tank: 'tank', supply_watch: 'supply watch',
-  },
-  quantities: {
-    u_a: 'Voltage A', u_b: 'Voltage B', u_c: 'Voltage C', i_a: 'Current A', i_b: 'Current B', i_c: 'Current C',
-    p_total: 'Active power', q_total: 'Reactive power', pf_total: 'Power factor', freq: 'Frequency',
-    t_x: 'Temperature', gas_lel: 'Combustible gas', o2: 'Oxygen', ch4: 'Methane', level: 'Level',
-    level_pct: 'Level', pressure: 'Pressure', dp: 'Differential pressure', flow: 'Flow', i_res: 'Residual current',
-  },
+  deviceRoles,
+  quantities,
 };
