@@ -120,7 +120,8 @@ async fn a_broker_that_gives_less_than_qos_1_is_told_and_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_messages_that_lie_on_a_gateways_topics_do_not_keep_it_from_the_centre() {
     // Goal: whoever may publish cannot cut a plant off by one message. Method: retained ones, longer than any frame, on the
-    // topics that the gateway reads, before it starts; everything must arrive, and they are counted as refused.
+    // topics that the gateway reads, before it starts; everything must arrive. What comes while it still subscribes is
+    // passed over, the rest is counted as refused.
     let mut works = Works::prepare(&Store::Embedded, vec![house(30)]).await.expect("a works");
     let mut peer = Peer::connect(works.broker.port, "litter", "nothing").await.expect("a client");
     let name = GatewayName::new(GATEWAY).expect("a name");
@@ -132,7 +133,7 @@ async fn long_messages_that_lie_on_a_gateways_topics_do_not_keep_it_from_the_cen
     works.everything_is_stored_once().await;
     works
         .until_gateway("an empty spool", |of| {
-            of("davy_gateway_backlog_blocks") == 0.0 && of("davy_gateway_acks_forged_total") >= 2.0
+            of("davy_gateway_backlog_blocks") == 0.0 && of("davy_gateway_acks_forged_total") >= 1.0
         })
         .await;
 }
