@@ -8,7 +8,7 @@
 
 use wire::Quality;
 
-use super::StoreError;
+use super::{StoreError, names};
 
 /// Most windows one answer may hold.
 pub const WINDOWS_MAX: usize = 20_000;
@@ -210,6 +210,50 @@ pub fn chart_step(span_ms: i64, windows: i64) -> i64 {
         _ => 1,
     };
     (exact - 1) / unit * unit + unit
+}
+
+/// Answers a question to a database: `raw` asks for samples, at most so many, `windows` for windows. A series that no store
+/// can hold is not asked for.
+///
+/// # Errors
+/// [`StoreError::Query`] for an absurd range or step; what `raw` and `windows` say.
+pub(super) fn answer(
+    query: &HistoryQuery,
+    raw: impl FnOnce(usize) -> Result<Samples, StoreError>,
+    windows: impl FnOnce(&Grid, Aggregates) -> Result<Windows, StoreError>,
+) -> Result<HistoryAnswer, StoreError> {
+    check_range(query.from, query.to)?;
+    let storable = names::check_tag(&query.site)
+        .and_then(|()| names::check_tag(&query.device))
+        .and_then(|()| names::check_quantity(&query.quantity))
+        .is_ok();
+    match query.shape {
+        Shape::Raw { .. } if !storable => Ok(HistoryAnswer::Samples(Samples::default())),
+        Shape::Raw { limit } => raw(limit).map(HistoryAnswer::Samples),
+        Shape::Windows { step_ms, aggregates } => {
+            let grid = Grid::new(query.from, query.to, step_ms)?;
+            let found = match storable {
+                true => windows(&grid, aggregates)?,
+                false => empty(&grid, aggregates),
+            };
+            Ok(HistoryAnswer::Windows(found))
+        }
+    }
+}
+
+/// Windows that are all gaps.
+pub(super) fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
+    let column = |wanted: bool| vec![None; if wanted { grid.len } else { 0 }];
+    Windows {
+        start: grid.start,
+        step_ms: grid.step_ms,
+        min: column(wanted.min),
+        max: column(wanted.max),
+        mean: column(wanted.mean),
+        last: column(wanted.last),
+        q: vec![None; grid.len],
+        damaged: Vec::new(),
+    }
 }
 
 /// Checks the range of a query.

@@ -31,7 +31,6 @@ pub use check::Found;
 use dirty::Dirty;
 use query::Client;
 use reader::InfluxReader;
-pub(super) use reader::empty;
 use rollup::Rollup;
 pub use source::InfluxSource;
 

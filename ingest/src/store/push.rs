@@ -154,6 +154,43 @@ pub(super) fn http(limits: &Limits, gzip: bool) -> reqwest011::ClientBuilder {
         .no_proxy()
 }
 
+/// The runtime of a reader's requests. It is taken at the end only: a runtime must not be dropped where async code runs.
+#[derive(Debug)]
+pub(super) struct Asker {
+    store: &'static str,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Asker {
+    /// For questions to `store`.
+    ///
+    /// # Errors
+    /// When the system gives no runtime.
+    pub(super) fn new(store: &'static str) -> Result<Self, StoreError> {
+        Ok(Self { store, runtime: Some(runtime(store)?) })
+    }
+
+    /// What requests run on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] at the end of the program.
+    pub(super) fn runtime(&self) -> Result<&tokio::runtime::Runtime, StoreError> {
+        self.runtime.as_ref().ok_or_else(|| StoreError::Unavailable {
+            store: self.store,
+            reason: "shutting down".to_owned(),
+            pause_ms: 0,
+        })
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A runtime for one thread's requests.
 pub(super) fn runtime(store: &'static str) -> Result<tokio::runtime::Runtime, StoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

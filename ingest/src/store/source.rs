@@ -1,7 +1,7 @@
 //! A store read from end to end, device by device and hour by hour, for export and migration: `embedded::EmbeddedView`
 //! and `influx::InfluxSource` implement it, `export` and `migrate` use it. Nothing here changes a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::Mark;
 
@@ -74,6 +74,17 @@ pub trait Source {
     /// # Errors
     /// The store's own failure.
     fn counts(&mut self, day: i64) -> Result<BTreeMap<SeriesKey, u64>, StoreError>;
+}
+
+/// Devices with their quantities, in the order of the map.
+pub(super) fn by_device(
+    devices: BTreeMap<(String, String), BTreeSet<String>>,
+) -> Vec<DeviceSeries> {
+    let all = devices.into_iter().map(|((site, device), quantities)| {
+        let quantities = quantities.into_iter().collect();
+        DeviceSeries { site, device, quantities }
+    });
+    all.collect()
 }
 
 /// Which part of a store is wanted. Empty lists want everything.

@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::parts::DayReader;
 use super::reader::{samples, within};
 use super::{HEAD, day_files, segment};
-use crate::store::source::{DeviceSeries, Sample, SeriesKey, Source};
+use crate::store::source::{self, DeviceSeries, Sample, SeriesKey, Source};
 use crate::store::{Damage, Position, StoreError};
 
 /// See the module.
@@ -100,11 +100,7 @@ impl Source for EmbeddedView {
                 devices.entry(key).or_default().extend(strip.quantities.iter().cloned());
             }
         }
-        let all = devices.into_iter().map(|((site, device), quantities)| {
-            let quantities = quantities.into_iter().collect();
-            DeviceSeries { site, device, quantities }
-        });
-        Ok(all.collect())
+        Ok(source::by_device(devices))
     }
 
     fn read(

@@ -8,12 +8,12 @@ use wire::Quality;
 
 use super::dirty::{Dirty, Span};
 use super::query::{Client, Row};
-use super::{StoreError, flux, push, unavailable};
+use super::{StoreError, flux};
 use crate::store::history::{self, Grid, SAMPLES_MAX, worse};
+use crate::store::push::Asker;
 use crate::store::push::endpoint::INFLUX;
 use crate::store::{
-    Aggregates, HistoryAnswer, HistoryQuery, HistoryReader, SampleRow, Samples, Shape, Windows,
-    names,
+    Aggregates, HistoryAnswer, HistoryQuery, HistoryReader, SampleRow, Samples, Windows,
 };
 
 /// Reads beside the writer.
@@ -21,21 +21,12 @@ use crate::store::{
 pub(super) struct InfluxReader {
     client: Client,
     dirty: Arc<Dirty>,
-    /// Taken at the end only: a runtime must not be dropped where async code runs.
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Drop for InfluxReader {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+    asker: Asker,
 }
 
 impl InfluxReader {
     pub(super) fn new(client: Client, dirty: Arc<Dirty>) -> Result<Self, StoreError> {
-        Ok(Self { client, dirty, runtime: Some(push::runtime(INFLUX)?) })
+        Ok(Self { client, dirty, asker: Asker::new(INFLUX)? })
     }
 
     fn raw(&self, query: &HistoryQuery, limit: usize) -> Result<Samples, StoreError> {
@@ -80,9 +71,7 @@ impl InfluxReader {
     }
 
     fn ask(&self, flux: &str, take: impl FnMut(Row<'_>)) -> Result<(), StoreError> {
-        let runtime =
-            self.runtime.as_ref().ok_or_else(|| unavailable("shutting down".to_owned()))?;
-        self.client.ask(runtime, flux, take)
+        self.client.ask(self.asker.runtime()?, flux, take)
     }
 }
 
@@ -102,7 +91,7 @@ impl<'a> Joined<'a> {
         let column = |wanted: bool| vec![None; if wanted { grid.len } else { 0 }];
         let last_of = vec![0; if wanted.last { grid.len } else { 0 }];
         let (sum, count) = (column(wanted.mean), column(wanted.mean));
-        Self { grid, wanted, out: empty(grid, wanted), sum, count, last_of }
+        Self { grid, wanted, out: history::empty(grid, wanted), sum, count, last_of }
     }
 
     /// Takes a row; its yield is named by the number of the span and what it is: `3.min`.
@@ -148,37 +137,7 @@ impl<'a> Joined<'a> {
 
 impl HistoryReader for InfluxReader {
     fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError> {
-        history::check_range(query.from, query.to)?;
-        let storable = names::check_tag(&query.site)
-            .and_then(|()| names::check_tag(&query.device))
-            .and_then(|()| names::check_quantity(&query.quantity))
-            .is_ok();
-        match query.shape {
-            Shape::Raw { .. } if !storable => Ok(HistoryAnswer::Samples(Samples::default())),
-            Shape::Raw { limit } => self.raw(query, limit).map(HistoryAnswer::Samples),
-            Shape::Windows { step_ms, aggregates } => {
-                let grid = Grid::new(query.from, query.to, step_ms)?;
-                let windows = match storable {
-                    true => self.windows(query, &grid, aggregates)?,
-                    false => empty(&grid, aggregates),
-                };
-                Ok(HistoryAnswer::Windows(windows))
-            }
-        }
-    }
-}
-
-/// Windows that are all gaps.
-pub(in crate::store) fn empty(grid: &Grid, wanted: Aggregates) -> Windows {
-    let column = |wanted: bool| vec![None; if wanted { grid.len } else { 0 }];
-    Windows {
-        start: grid.start,
-        step_ms: grid.step_ms,
-        min: column(wanted.min),
-        max: column(wanted.max),
-        mean: column(wanted.mean),
-        last: column(wanted.last),
-        q: vec![None; grid.len],
-        damaged: Vec::new(),
+        let windows = |grid: &Grid, wanted| self.windows(query, grid, wanted);
+        history::answer(query, |limit| self.raw(query, limit), windows)
     }
 }

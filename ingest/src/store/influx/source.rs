@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use wire::{Mark, Quality, Reason};
 
-use super::InfluxOptions;
-use crate::store::source::{DAY_MS, DeviceSeries, Sample, SeriesKey, Source};
+use super::{INFLUX, InfluxOptions, push};
+use crate::store::source::{self, DAY_MS, DeviceSeries, Sample, SeriesKey, Source};
 use crate::store::{Damage, StoreError};
 
 /// Longest answer that is read, bytes.
@@ -41,9 +41,7 @@ impl InfluxSource {
             .no_proxy()
             .build()
             .map_err(|e| failed(e.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| failed(e.to_string()))?;
-        Ok(Self { options, client, runtime })
+        Ok(Self { options, client, runtime: push::runtime(INFLUX)? })
     }
 
     fn from(&self, from: i64, to: i64) -> String {
@@ -153,11 +151,7 @@ impl Source for InfluxSource {
         for [site, device, quantity] in self.counts(day)?.into_keys() {
             devices.entry((site, device)).or_default().insert(quantity);
         }
-        let all = devices.into_iter().map(|((site, device), quantities)| {
-            let quantities = quantities.into_iter().collect();
-            DeviceSeries { site, device, quantities }
-        });
-        Ok(all.collect())
+        Ok(source::by_device(devices))
     }
 
     fn read(

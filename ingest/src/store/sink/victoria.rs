@@ -8,9 +8,9 @@ use wire::Quality;
 
 use super::{Http, SinkFound, SinkOptions, StoreError};
 use crate::store::history::{self, Grid, SAMPLES_MAX, worse};
+use crate::store::push::Asker;
 use crate::store::{
-    Aggregates, HistoryAnswer, HistoryQuery, HistoryReader, SampleRow, Samples, Shape, Windows,
-    names, push,
+    Aggregates, HistoryAnswer, HistoryQuery, HistoryReader, SampleRow, Samples, Windows, names,
 };
 
 const DAY_S: u64 = 86_400;
@@ -106,27 +106,17 @@ pub(super) async fn process(http: &Http) -> Result<(String, u64), StoreError> {
 #[derive(Debug)]
 pub(super) struct Reader {
     http: Http,
-    /// Taken at the end only: a runtime must not be dropped where async code runs.
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+    asker: Asker,
 }
 
 impl Reader {
     pub(super) fn new(http: Http) -> Result<Self, StoreError> {
-        let runtime = Some(push::runtime(http.name)?);
-        Ok(Self { http, runtime })
+        let asker = Asker::new(http.name)?;
+        Ok(Self { http, asker })
     }
 
     fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>, StoreError> {
-        let runtime = self.runtime.as_ref();
-        let runtime = runtime.ok_or_else(|| self.http.unavailable("shutting down".to_owned()))?;
+        let runtime = self.asker.runtime()?;
         self.http.good(runtime.block_on(self.http.get(path, parameters))?)
     }
 
@@ -222,7 +212,7 @@ impl Reader {
         grid: &Grid,
         wanted: Aggregates,
     ) -> Result<Windows, StoreError> {
-        let mut out = crate::store::influx::empty(grid, wanted);
+        let mut out = history::empty(grid, wanted);
         let Aggregates { min, max, mean, last } = wanted;
         let window = format!("[{}ms]", grid.step_ms);
         let data = metric(query, "");
@@ -289,23 +279,8 @@ fn quoted(text: &str) -> String {
 
 impl HistoryReader for Reader {
     fn query(&self, query: &HistoryQuery) -> Result<HistoryAnswer, StoreError> {
-        history::check_range(query.from, query.to)?;
-        let storable = names::check_tag(&query.site)
-            .and_then(|()| names::check_tag(&query.device))
-            .and_then(|()| names::check_quantity(&query.quantity))
-            .is_ok();
-        match query.shape {
-            Shape::Raw { .. } if !storable => Ok(HistoryAnswer::Samples(Samples::default())),
-            Shape::Raw { limit } => self.raw(query, limit).map(HistoryAnswer::Samples),
-            Shape::Windows { step_ms, aggregates } => {
-                let grid = Grid::new(query.from, query.to, step_ms)?;
-                if !storable {
-                    let empty = crate::store::influx::empty(&grid, aggregates);
-                    return Ok(HistoryAnswer::Windows(empty));
-                }
-                self.windows(query, &grid, aggregates).map(HistoryAnswer::Windows)
-            }
-        }
+        let windows = |grid: &Grid, wanted| self.windows(query, grid, wanted);
+        history::answer(query, |limit| self.raw(query, limit), windows)
     }
 }
 
