@@ -89,6 +89,20 @@ pub struct SampleRow {
     pub quality: Quality,
 }
 
+impl SampleRow {
+    /// Of the number and the mark that a database has at one time.
+    pub(super) fn of_fields(t: i64, value: Option<f64>, mark: Option<Quality>) -> Self {
+        let quality = match (value, mark) {
+            (Some(_), None) => Quality::Good,
+            // A number wins over a bad mark of the same time, with a doubt: see the page of the InfluxDB store.
+            (Some(_), Some(q)) if !q.has_value() => Quality::Uncertain,
+            (_, Some(q)) => q,
+            (None, None) => Quality::Bad,
+        };
+        Self { t, value, quality }
+    }
+}
+
 /// Raw samples, oldest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Samples {

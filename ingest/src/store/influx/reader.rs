@@ -40,16 +40,8 @@ impl InfluxReader {
             }
         })?;
         let truncated = rows.len() > limit;
-        let rows = rows.into_iter().take(limit).map(|(t, (value, quality))| {
-            let quality = match (value, quality) {
-                (Some(_), None) => Quality::Good,
-                // A number wins over a bad mark of the same time, with a doubt: see the store's page.
-                (Some(_), Some(q)) if !q.has_value() => Quality::Uncertain,
-                (_, Some(q)) => q,
-                (None, None) => Quality::Bad,
-            };
-            SampleRow { t, value, quality }
-        });
+        let rows = rows.into_iter().take(limit);
+        let rows = rows.map(|(t, (value, mark))| SampleRow::of_fields(t, value, mark));
         Ok(Samples { rows: rows.collect(), truncated, damaged: Vec::new() })
     }
 

@@ -186,13 +186,7 @@ impl Reader {
             let Some(t) = cell("time").and_then(|t| t.parse().ok()) else { return };
             let number: Option<f64> = cell(value).and_then(|v| v.parse().ok());
             let code = cell(&mark).and_then(|v| v.parse().ok());
-            let quality = match (number, code.and_then(Quality::from_code)) {
-                (Some(_), None) => Quality::Good,
-                (Some(_), Some(q)) if !q.has_value() => Quality::Uncertain,
-                (_, Some(q)) => q,
-                (None, None) => Quality::Bad,
-            };
-            rows.push(SampleRow { t, value: number, quality });
+            rows.push(SampleRow::of_fields(t, number, code.and_then(Quality::from_code)));
         })?;
         let truncated = rows.len() > limit;
         rows.truncate(limit);
