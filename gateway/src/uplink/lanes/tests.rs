@@ -151,16 +151,26 @@ fn block_that_left_the_backlog_is_not_sent_again() {
     assert_eq!(take(&mut lanes, 90_000, 9).len(), 1);
 }
 
+/// A number in 0..100 for each step of a seed: splitmix64. A short list of fates read round and round would
+/// not do, since the core's own back-off falls into step with it and the same ack is lost for ever.
+fn fate(seed: u64, step: u64) -> u64 {
+    let mut z = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % 100
+}
+
 proptest! {
-    /// A link that loses blocks and acks at random still delivers everything, and awaits a bounded number.
+    /// A link that loses up to seven in ten blocks and acks still delivers everything, and awaits a bounded
+    /// number.
     #[test]
     fn lossy_link_delivers_everything(
-        blocks in 1u64..300, fates in prop::collection::vec(0u8..10, 64), wants in any::<bool>()
+        blocks in 1u64..300, seed in any::<u64>(), lost in 0u64..70, acks_lost in 0u64..70, wants in any::<bool>()
     ) {
         let mut lanes = Lanes::new();
         let mut held = Intervals::of(1, blocks);
         let mut logged = Intervals::new();
-        let (mut now, mut step) = (0u64, 0usize);
+        let (mut now, mut step) = (0u64, 0u64);
         let show = |held: &Intervals| View {
             backlog: vec![(1, held.iter().collect())],
             live: vec![],
@@ -168,18 +178,19 @@ proptest! {
         };
         lanes.view(show(&held));
         while !held.is_empty() {
+            // Back-off ends at a minute: forty sendings of every block, none of which arrived and was answered.
             prop_assert!(now < 3_600_000, "stood still");
             while let Some((key, _)) = lanes.next(now) {
                 prop_assert!(held.contains(key.seq));
                 step += 1;
-                if fates[step % fates.len()] > 3 {
+                if fate(seed, step) >= lost {
                     logged.insert(key.seq, key.seq).unwrap();
                 }
             }
             prop_assert!(lanes.awaited() <= AWAITED_MAX);
             now += 500;
             step += 1;
-            if fates[step % fates.len()] > 2 {
+            if fate(seed, step) >= acks_lost {
                 let ranges = logged.iter().map(|(from, to)| Range { from, to }).collect();
                 let ack = EpochAck { epoch: Epoch(1), upto: 0, ranges, rejected: vec![], complete: false };
                 lanes.acked(now, &[ack], 0);
@@ -190,9 +201,6 @@ proptest! {
                 }
             } else if step % 5 == 0 {
                 lanes.disconnected(now);
-            }
-            if fates.iter().all(|f| *f <= 3) {
-                break;
             }
         }
     }
