@@ -249,16 +249,18 @@ impl<S: Step> Lane<S> {
         self.now.map_or(t, |now| t.max(now))
     }
 
-    /// Applies the facts up to `t`, inclusive: at the same time facts come before samples.
+    /// Applies the facts up to `t`, inclusive: at the same time facts come before samples. What was recorded before the
+    /// first block takes effect with it: an engine whose time began with a fact would take what it heard of nobody since
+    /// then for silence.
     fn facts_until(&mut self, t: Ms, out: &mut Vec<S::Transition>) {
         while self.facts.keys().next().is_some_and(|(at, _)| *at <= t) {
-            self.next_fact(out);
+            self.next_fact(t, out);
         }
     }
 
-    fn next_fact(&mut self, out: &mut Vec<S::Transition>) {
+    fn next_fact(&mut self, until: Ms, out: &mut Vec<S::Transition>) {
         let Some(((at, _), fact)) = self.facts.pop_first() else { return };
-        let at = self.at_least_now(at);
+        let at = self.now.map_or(until, |now| at.max(now));
         self.engine.advance(at, out);
         self.engine.fact(&fact, at, out);
         if self.now.is_some() {
