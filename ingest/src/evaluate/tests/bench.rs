@@ -326,7 +326,7 @@ impl Bench {
     pub(super) fn joined(&mut self, epoch: u64) {
         let mut txn = self.log.begin();
         self.kept.chain.note_link(GATEWAY, epoch, None);
-        for record in self.kept.chain.place(&txn, GATEWAY) {
+        for record in self.kept.chain.place(&txn, GATEWAY, true) {
             txn.append(&record.encode().as_new(GATEWAY, BASE));
         }
         txn.put(&key_of(GATEWAY), Some(&self.kept.encode()));
@@ -410,13 +410,7 @@ impl Bench {
     }
 
     /// The same, with what was decided about it at receive.
-    pub(super) fn block_as(
-        &mut self,
-        epoch: u64,
-        second: i64,
-        lel: f64,
-        received: (i64, Decided),
-    ) {
+    pub(super) fn block_as(&mut self, epoch: u64, second: i64, lel: f64, received: (i64, Decided)) {
         self.block_at((epoch, u64::try_from(second + 1).unwrap()), second, lel, received);
     }
 
