@@ -230,7 +230,7 @@ impl<S: Step> Evaluator<S> {
             out.push(Output::GivenUp { from, next });
             self.settle(now, reread, out);
         }
-        if self.order.waiting_count() == 0 {
+        if self.order.is_run_through() {
             self.at_head(now, moved, out);
         } else if is_newest && self.order.is_waiting(key) {
             if let Some(copy) = copy {
@@ -248,7 +248,7 @@ impl<S: Step> Evaluator<S> {
     ) {
         let now = self.now;
         let moved = self.settle(now, reread, out);
-        if self.order.waiting_count() == 0 {
+        if self.order.is_run_through() {
             self.at_head(now, moved, out);
         }
     }

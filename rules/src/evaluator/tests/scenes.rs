@@ -237,6 +237,23 @@ fn blocks_of_an_epoch_that_is_never_joined_are_bounded() {
     assert_eq!(scene.evaluator.progress().waiting, 0);
 }
 
+// Blocks of an epoch that is in no chain wait for ever: the live evaluator goes on with the settled one when the hole of the
+// epoch that is judged has closed.
+#[test]
+fn blocks_of_an_epoch_that_is_never_joined_hold_up_nobody() {
+    let mut scene = Scene::new();
+    scene.block(0, 5.0, at(0));
+    scene.take(Record::Block(Box::new(block(9, 0, 5.0, at(1)))));
+    for second in [2, 3, 1] {
+        scene.block(second, 5.0, at(3));
+    }
+    assert!(!scene.evaluator.progress().is_forked);
+    for second in 4..40 {
+        scene.block(second, 60.0, at(second));
+    }
+    assert_eq!(scene.duty(), [(true, Page::Page, 24)]);
+}
+
 // The centre was down for an hour, and the link with it: a delay goes on from the start of the centre, not from the
 // receive time of the newest block, and what it leads to is history by then.
 #[test]
