@@ -144,18 +144,14 @@ impl Receiver {
     /// Notes whether the epoch at the tail of the chain goes on, and lets go of epochs that would have ended it.
     fn hear_tail(&mut self, port: &impl LogPort, arrival: &Arrival<'_>, block: &Block) {
         let state = self.touch(arrival.gateway);
-        let epoch = state.kept.chain.tail();
-        let known = state.tail.filter(|tail| tail.epoch == epoch);
-        let mut tail = known.unwrap_or(Tail { epoch, boot: None, heard_at: arrival.at });
-        let is_sent_at_once = block.clock.boot == arrival.boot;
-        if is_sent_at_once && epoch == Some(block.epoch.0) {
-            tail.boot = Some(arrival.boot.0);
-        }
-        let is_heard = epoch.is_some() && tail.boot == Some(arrival.boot.0);
+        let Some(epoch) = state.kept.chain.tail() else { return };
+        let known = state.tail.filter(|tail| tail.epoch == epoch).and_then(|tail| tail.boot);
+        let is_its_own = block.clock.boot == arrival.boot && block.epoch.0 == epoch;
+        let boot = if is_its_own { Some(arrival.boot.0) } else { known };
+        let is_heard = boot == Some(arrival.boot.0);
         if is_heard {
-            tail.heard_at = arrival.at;
+            state.tail = Some(Tail { epoch, boot, heard_at: arrival.at });
         }
-        state.tail = Some(tail);
         if is_heard && state.kept.chain.drop_rivals(port, arrival.gateway.as_str()) {
             self.tell_rival(arrival);
         }
@@ -170,14 +166,14 @@ impl Receiver {
     ) -> Result<(), Error> {
         let name = gateway.as_str();
         let state = self.touch(gateway);
-        let quiet = state.tail.map_or(0, |tail| now.saturating_sub(tail.heard_at));
-        // Where the clock was set back nobody knows for how long.
-        let is_quiet = !(0..TAIL_QUIET_MS).contains(&quiet);
+        // Where the clock was set back nobody knows for how long; where this start has not heard it nobody knows at all.
+        let is_fresh = |at: i64| (0..TAIL_QUIET_MS).contains(&now.saturating_sub(at));
+        let is_quiet = !state.tail.is_some_and(|tail| is_fresh(tail.heard_at));
         let chain = &mut state.kept.chain;
         let conflicts = chain.conflicts();
         let joins = chain.place(port, name, is_quiet);
-        if !joins.is_empty() {
-            state.tail = Some(Tail { epoch: chain.tail(), boot: None, heard_at: now });
+        if let (false, Some(epoch)) = (joins.is_empty(), chain.tail()) {
+            state.tail = Some(Tail { epoch, boot: None, heard_at: now });
         }
         let gone = chain.close_gone(port, name)?;
         chain.shrink(port, name);

@@ -56,7 +56,8 @@ fn messages_of_a_forgotten_epoch_mute_nobody() {
     let chain = |centre: &Centre| centre.receiver.gateway(&name("g1")).unwrap().kept.chain.clone();
     assert!(chain(&centre).find(5).is_none(), "forgotten");
     centre.restart(2);
-    for seq in 2..40 {
+    send(&mut centre, newest, 2, NOW + 75_000);
+    for seq in 3..40 {
         let at = NOW + 60_000 + i64::try_from(seq).unwrap() * 10_000;
         send(&mut centre, 5, 1, at - 5_000);
         send(&mut centre, 6, 1, at - 4_000);
