@@ -170,6 +170,18 @@ impl<S: Step> Evaluator<S> {
         self.live_key
     }
 
+    /// The alarms as duty staff are to see them, each with whether they are to have been paged for it.
+    pub fn told(&self) -> impl Iterator<Item = (&S::Transition, bool)> {
+        self.duty.told()
+    }
+
+    /// Event time of the newest sample of the live lane, where that is young enough at `now` to page for.
+    #[must_use]
+    pub fn present(&self, now: Ms) -> Option<Ms> {
+        let moment = self.moment(self.live_lane(), now);
+        moment.sample_at.filter(|_| moment.is_current())
+    }
+
     /// Position of the last record that was taken.
     #[must_use]
     pub fn position(&self) -> u64 {

@@ -25,6 +25,7 @@ use crate::selfwatch::is_synthetic;
 use crate::state::{Position, Snapshot, State, StateError};
 
 mod orphans;
+mod present;
 mod restore;
 
 /// Time between two snapshots of a gateway's evaluator, ms.
@@ -113,6 +114,8 @@ pub struct Cursor<E: Engines> {
     orphans: Vec<ActiveAlarm>,
     /// The gateway that was shown last.
     shown: String,
+    /// Gateways whose alarms are held against the list once they are in the present.
+    unsaid: present::Unsaid,
 }
 
 impl<E: Engines> fmt::Debug for Cursor<E> {
@@ -171,6 +174,7 @@ impl<E: Engines> Cursor<E> {
             shown_at: i64::MIN,
             orphans: Vec::new(),
             shown: String::new(),
+            unsaid: present::Unsaid::All,
         };
         let begun = cursor.clock.mono_ms();
         cursor.restore()?;
@@ -227,6 +231,7 @@ impl<E: Engines> Cursor<E> {
         self.take(batch);
         spool::fail_point!("evaluator.taken");
         self.keep_orphans();
+        self.say_what_stands()?;
         self.collect();
         self.apply()?;
         self.progress.judged(self.position);
@@ -268,9 +273,11 @@ impl<E: Engines> Cursor<E> {
 
     fn take(&mut self, batch: Batch) {
         let mut said = Vec::new();
+        let now = self.clock.now_ms();
         for record in &batch.records {
             self.centre.take(record, &mut self.log, &mut said);
-            for said in said.drain(..) {
+            for mut said in said.drain(..) {
+                self.unsaid.look(&mut said, now);
                 if is_synthetic(&said.gateway) {
                     if let Some(t) = self.trial.take(said.output) {
                         self.listener.test_judged(t);

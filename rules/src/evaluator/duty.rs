@@ -112,6 +112,11 @@ impl<T: Verdict> Duty<T> {
         duty
     }
 
+    /// The alarms as duty staff see them, each with whether they were paged for it.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&T, bool)> {
+        self.told.values().map(|told| (&told.transition, told.paged.is_some()))
+    }
+
     /// The live lane decided something.
     pub(super) fn live(&mut self, turn: T, by: By, at: Moment, out: &mut Vec<Output<T>>) {
         let key = turn.key();

@@ -6,7 +6,7 @@ use rules::RegState;
 use rules::fact::FactBody;
 
 use super::bench::{BASE, Bench, GATEWAY, plant_of, run};
-use crate::alarms::{Listing, OccurrenceFilter};
+use crate::alarms::{DutyEvent, EvaluationBatch, Listing, OccurrenceFilter};
 use crate::log::record::{CentreRecord, Decided, GoneSpan};
 
 const LEAK: std::ops::Range<i64> = 30..60;
@@ -223,6 +223,92 @@ fn what_was_recorded_before_the_first_block_begins_no_silence() {
     };
     let (chain_first, registry_first) = (told(true), told(false));
     assert_eq!((&*chain_first, &*registry_first), (&[][..], &[][..]));
+}
+
+// Goal (design §7): a page is not sent hours later as if it were now. Method: a leak lies in the log and nobody judges for an
+// hour; it is listed without sound, and pages, since when it really began, once the gateway's present shows that it holds.
+#[test]
+fn a_page_that_grew_old_is_silent_until_the_present_shows_that_it_holds() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..45 {
+        bench.block(7, second, lel(second), second);
+    }
+    bench.set_clock(3_645);
+    run(&mut bench.cursor());
+    assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "late_unsigned".to_owned(), 32)]);
+    assert!(bench.pages().is_empty());
+    bench.start();
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    assert!(bench.pages().is_empty(), "nothing is known of the present");
+    drop(cursor);
+    for (seq, second) in (46..50).zip(3_646..) {
+        bench.block_at((7, seq), second, 60.0, (second, Decided::default()));
+    }
+    bench.set_clock(3_650);
+    run(&mut bench.cursor());
+    let listed = alarms(&bench);
+    assert!(listed.contains(&("R21".to_owned(), 1, true, "paged".to_owned(), 32)), "{listed:?}");
+    run(&mut bench.cursor());
+    assert_eq!(bench.pages().iter().filter(|page| page.starts_with("R21")).count(), 1);
+}
+
+// Goal: what came and went while nobody judged pages nobody; it is in the list, unsigned.
+#[test]
+fn a_page_that_grew_old_and_is_over_is_listed_only() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..120 {
+        bench.block(7, second, lel(second), second);
+    }
+    bench.set_clock(3_720);
+    let mut cursor = bench.cursor();
+    run(&mut cursor);
+    for (seq, second) in (121..130).zip(3_721..) {
+        bench.block_at((7, seq), second, 3.0, (second, Decided::default()));
+    }
+    run(&mut bench.cursor());
+    assert!(!bench.pages().iter().any(|page| page.starts_with("R21")), "{:?}", bench.pages());
+    let listed = alarms(&bench);
+    assert!(
+        listed.contains(&("R21".to_owned(), 1, false, "late_unsigned".to_owned(), 32)),
+        "{listed:?}"
+    );
+}
+
+// Goal: an alarm that the evaluator holds is in the list, although its key was told and corrected on a log that was lost.
+// Method: the correction is written as the lost log's evaluator did; then a start.
+#[test]
+fn an_alarm_that_was_corrected_on_a_lost_log_comes_back_and_pages() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..45 {
+        bench.block(7, second, lel(second), second);
+    }
+    bench.set_clock(45);
+    run(&mut bench.cursor());
+    assert_eq!(bench.pages(), ["R21 gas-1"]);
+    let active = bench.runtime.block_on(bench.state.active_alarms()).unwrap();
+    let was = Box::new(active[0].transition.clone());
+    let corrected = DutyEvent::Amend { was, is: None, standing: None, decided_at: BASE };
+    let batch = EvaluationBatch {
+        evaluator: GATEWAY.to_owned(),
+        position: crate::state::Position { log_id: 1_001, position: bench.log.last_position() },
+        recorded_at: BASE,
+        verdicts: Vec::new(),
+        duty: vec![corrected],
+        snapshot: None,
+    };
+    bench.runtime.block_on(bench.state.apply_evaluation(batch)).unwrap();
+    assert!(alarms(&bench).iter().all(|alarm| !alarm.2), "{:?}", alarms(&bench));
+    for _ in 0..2 {
+        bench.start();
+        run(&mut bench.cursor());
+    }
+    let active: Vec<_> = alarms(&bench).into_iter().filter(|alarm| alarm.2).collect();
+    assert_eq!(active, [("R21".to_owned(), 1, true, "paged".to_owned(), 32)]);
+    assert_eq!(bench.pages(), ["R21 gas-1", "R21 gas-1"]);
 }
 
 // Goal: nobody waits for ever before a page that cannot be read: the process ends and the next start salvages the log.
