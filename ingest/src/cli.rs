@@ -163,6 +163,16 @@ pub enum CliError {
     /// The durable log could not be read.
     #[error("could not read the durable log")]
     Follow(#[source] crate::log::FollowError),
+    /// A log whose first records are gone cannot be put into another order.
+    #[error(
+        "the log has evicted its beginning: its blocks have no order any more from the first one on; `davy-ingest journal replay` without --in-order replays what is left"
+    )]
+    NotWhole,
+    /// A log whose first records are gone, and nothing to begin from.
+    #[error(
+        "the log has evicted its beginning and no snapshot of this version and of this log is there to replay from: start the service once for a minute, stop it, and ask again"
+    )]
+    NothingToBeginFrom,
     /// The quarantine.
     #[error(transparent)]
     Quarantine(crate::quarantine::desk::DeskError),

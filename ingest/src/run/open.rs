@@ -22,6 +22,7 @@ use crate::completeness::Completeness;
 use crate::config::{Config, StoreConfig};
 use crate::evaluate::Board;
 use crate::live::Live;
+use crate::log::lineage::LINEAGE_KEY;
 use crate::log::record::CentreRecord;
 use crate::log::writer::WriterStats;
 use crate::log::{Follower, Lineage, Progress, Shared, tail};
@@ -39,8 +40,6 @@ use crate::store::sink::SinkKind;
 
 /// What the records of starts may use beyond the log's bound: thousands of starts on a full log.
 const START_BYTES: u64 = 1 << 20;
-/// Where the lineage of starts lies in the log.
-const LINEAGE_KEY: &[u8] = b"lineage";
 
 /// Files and folders below the state folder.
 #[derive(Debug, Clone)]

@@ -26,6 +26,7 @@ use super::super::{
 };
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
+use crate::log::lineage::LINEAGE_KEY;
 use crate::log::record::{BlockMeta, CentreRecord, Decided, kind};
 use crate::log::{Follower, Lineage, LogRecord, Progress, RecordBody, Shared};
 use crate::receive::gateway::{Kept, key_of};
@@ -191,6 +192,13 @@ impl Bench {
     pub(super) fn start_after(&mut self, lineage: Lineage) {
         self.lineage = lineage;
         self.start();
+    }
+
+    /// Writes the starts into the log, as the service does.
+    pub(super) fn keep_lineage(&mut self) {
+        let mut txn = self.log.begin();
+        txn.put(LINEAGE_KEY, Some(&self.lineage.encode()));
+        txn.commit().unwrap();
     }
 
     pub(super) fn lineage(&self) -> Lineage {
