@@ -305,8 +305,7 @@ impl<S: Step> Evaluator<S> {
         let mut turns = Vec::new();
         self.settled.take(block, shift, self.broken, &self.series, &mut turns);
         self.broken = false;
-        let sample_at = self.settled.head.map_or(now, |head| head.sample_at);
-        let at = Moment { now, sample_at };
+        let at = self.moment(&self.settled, now);
         for turn in turns {
             out.push(Output::Verdict(turn.clone()));
             if self.fork.is_some() {
@@ -423,7 +422,7 @@ impl<S: Step> Evaluator<S> {
         let mut turns = Vec::new();
         ahead.look(to, &mut turns);
         for turn in turns {
-            let at = Moment { now, sample_at: turn.time() };
+            let at = Moment { now, sample_at: Some(turn.time()) };
             // A look ahead is made anew after a restart or a fact and then finds the same again.
             // And that a gateway is not heard says nothing about its devices.
             if !turn.is_silence() && !self.looked.contains(&turn.key()) {
@@ -439,7 +438,7 @@ impl<S: Step> Evaluator<S> {
     }
 
     fn moment(&self, lane: &Lane<S>, now: Ms) -> Moment {
-        Moment { now, sample_at: lane.head.map_or(now, |head| head.sample_at) }
+        Moment { now, sample_at: lane.head.map(|head| head.sample_at) }
     }
 }
 
