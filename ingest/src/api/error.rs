@@ -80,6 +80,12 @@ impl ApiError {
         error
     }
 
+    pub(super) fn starting(message: &str, retry_after_s: u64) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message);
+        error.retry_after_s = Some(retry_after_s);
+        error
+    }
+
     pub(super) fn internal(cause: &dyn std::error::Error) -> Self {
         let message = "the service failed; the request id names the log line";
         let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
