@@ -143,7 +143,9 @@ impl From<RegistryError> for ApiError {
         let message = error.to_string();
         match error {
             RegistryError::NoSuchSite(_) | RegistryError::Invalid(_) => Self::invalid(message),
-            RegistryError::HasKey(_) | RegistryError::OtherSite(..) => Self::conflict(message),
+            RegistryError::HasKey(_)
+            | RegistryError::OtherSite(..)
+            | RegistryError::TooManyGateways(_) => Self::conflict(message),
             RegistryError::State(_) => Self::internal(&error),
         }
     }
