@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::Pending;
 use super::board::{Board, GatewayBoard};
-use super::centre::{Centre, Said};
+use super::centre::{Centre, Reached, Said};
 use super::engines::Engines;
 use super::snapshot::CENTRE;
 use crate::alarms::{ActiveAlarm, AlarmChange, EvaluationBatch, Trial};
@@ -48,6 +48,8 @@ pub trait Listener: Send {
     /// An evaluator said something that is neither a verdict nor for duty staff: a block of unknown time, a late one,
     /// a hole given up, the place of a fact.
     fn noted(&mut self, said: &Said);
+    /// A bound was reached: what lies beyond it is judged by no rule.
+    fn reached(&mut self, _bound: &Reached) {}
     /// The test alarm was turned at event time `t`; nothing is durable yet.
     fn test_judged(&mut self, _t: i64) {}
     /// That turn has come through: the alarm tables took it, and the transaction it lay in is durable.
@@ -282,6 +284,9 @@ impl<E: Engines> Cursor<E> {
                     self.listener.noted(&note);
                 }
             }
+        }
+        for bound in self.centre.reached() {
+            self.listener.reached(&bound);
         }
         self.position = batch.up_to;
     }
