@@ -96,7 +96,7 @@ impl Centre {
     }
 
     fn ack(&mut self, now: i64) -> Vec<wire::message::Ack> {
-        let said = Said { now, crowded: false, fact_revision: 3 };
+        let said = Said { now, slow_down: false, fact_revision: 3 };
         ack::due(&mut self.receiver, &self.log, &said).into_iter().map(|(_, ack)| ack).collect()
     }
 }
