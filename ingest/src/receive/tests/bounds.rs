@@ -177,9 +177,9 @@ fn held_blocks_are_bounded_and_told() {
     assert_eq!(centre.send("g1", unset(1), NOW), Outcome::Logged);
     // As many as may wait, but for the last one.
     let held = &mut centre.receiver.touch(&name("g1")).held;
-    let (_, first) = held.first_key_value().map(|(at, block)| (*at, block.clone())).unwrap();
+    let (_, first) = held.first_key_value().map(|(at, block)| (*at, *block)).unwrap();
     for position in 1_000_000..1_000_000 + most - 2 {
-        held.insert(position, HeldBlock { position, ..first.clone() });
+        held.insert(position, HeldBlock { position, ..first });
     }
     assert_eq!(centre.send("g1", unset(2), NOW), Outcome::Logged);
     centre.receiver.committed();
