@@ -27,7 +27,7 @@ mod tests;
 
 pub use announce::Announcer;
 pub use board::Board;
-pub use centre::{Centre, GATEWAYS_MAX, Said};
+pub use centre::{Centre, GATEWAYS_MAX, Reached, Said};
 pub use cursor::{Cursor, CursorError, Listener, SNAPSHOT_INTERVAL_MS, Works};
 pub use engines::{CatalogueEngines, EngineStep, Engines};
 pub use replay::{

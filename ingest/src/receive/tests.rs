@@ -96,9 +96,14 @@ impl Centre {
     }
 
     fn ack(&mut self, now: i64) -> Vec<wire::message::Ack> {
-        let said = Said { now, crowded: false, fact_revision: 3 };
+        let said = Said { now, slow_down: false, fact_revision: 3 };
         ack::due(&mut self.receiver, &self.log, &said).into_iter().map(|(_, ack)| ack).collect()
     }
+}
+
+/// What people are told of what was sent since the last look.
+fn codes(centre: &mut Centre) -> Vec<&'static str> {
+    centre.receiver.committed().notices.iter().map(|n| n.code).collect()
 }
 
 fn stored(r: &super::memory::Appended) -> spool::Record {
@@ -295,9 +300,6 @@ fn centre_distrusts_its_own_clock_when_most_gateways_are_ahead() {
 fn a_clock_that_is_ahead_is_told_and_a_full_quarantine_does_not_ack() {
     let mut centre = Centre::new();
     centre.send("g1", Item::Manifest(plan().encode()), NOW);
-    let codes = |centre: &mut Centre| -> Vec<&str> {
-        centre.receiver.committed().notices.iter().map(|n| n.code).collect()
-    };
     let ahead = |seq| Item::Block(rows(1, seq, &[NOW + 61_000]).encode());
     assert_eq!(centre.send("g1", ahead(1), NOW), Outcome::Logged);
     assert_eq!(codes(&mut centre), ["clock_ahead"]);
@@ -556,7 +558,9 @@ fn too_many_holes_refuse_the_block_and_nothing_is_forgotten() {
     for seq in (1..=most).step_by(2) {
         assert_eq!(centre.block(&block(1, seq), NOW), Outcome::Logged);
     }
-    assert_eq!(centre.block(&block(1, most + 1), NOW), Outcome::Refused("intervals"));
+    let beyond = Item::Block(block(1, most + 1).encode());
+    assert_eq!(centre.send("g1", beyond, NOW), Outcome::Refused("intervals"));
+    assert_eq!(codes(&mut centre), ["intervals_full"]);
     assert_eq!(centre.block(&block(1, 2), NOW), Outcome::Logged);
     assert_eq!(centre.block(&block(1, most + 1), NOW), Outcome::Logged);
     let ack = centre.ack(NOW).remove(0);

@@ -8,6 +8,7 @@ use rules::fact::FactBody;
 use super::bench::{BASE, Bench, GATEWAY, plant_of, run};
 use crate::alarms::{DutyEvent, EvaluationBatch, Listing, OccurrenceFilter};
 use crate::log::record::{CentreRecord, Decided, GoneSpan};
+use crate::log::{LogRecord, RecordBody};
 
 const LEAK: std::ops::Range<i64> = 30..60;
 
@@ -570,4 +571,32 @@ fn a_feeder_that_goes_is_told_and_clears_when_it_is_back() {
         [("s1", true, "paged", 370), ("s2", false, "paged", 370), ("s3", true, "paged", 370)]
     );
     assert!(bench.replayed().is_empty(), "the verdict journal holds nothing of it");
+}
+
+// Goal: a gateway beyond the bound is not judged and that is told, once; those that are in go on, and nothing dies. Method: a
+// record of one gateway more than are taken, then further ones.
+#[test]
+fn gateways_beyond_the_bound_are_told_once() {
+    use super::super::{CatalogueEngines, Centre, GATEWAYS_MAX, Reached, follower_of};
+    let bench = Bench::new();
+    let engines = CatalogueEngines::new(std::sync::Arc::new(rules::Catalogue::built_in().unwrap()));
+    let mut centre = Centre::new(engines, rules::evaluator::Limits::default());
+    let (mut log, mut said, mut position) = (follower_of(&bench.log).unwrap(), Vec::new(), 0);
+    let mut take = |centre: &mut Centre<CatalogueEngines>, gateway: String, last| {
+        position += 1;
+        let body = RecordBody::Centre(CentreRecord::Chain { epoch: 7, after: None, last });
+        let record = LogRecord { position, received_at: BASE, gateway, body };
+        centre.take(&record, &mut log, &mut said);
+    };
+    for n in 0..GATEWAYS_MAX {
+        take(&mut centre, format!("gw-{n}"), 0);
+    }
+    assert_eq!(centre.reached(), []);
+    for name in ["gw-next", "gw-later", "gw-next"] {
+        take(&mut centre, name.to_owned(), 0);
+    }
+    assert_eq!(centre.reached(), [Reached::Gateways("gw-next".to_owned())]);
+    assert_eq!(centre.progress().count(), GATEWAYS_MAX);
+    take(&mut centre, "gw-0".to_owned(), 5);
+    assert!(centre.knows("gw-0", 7) && !centre.knows("gw-next", 7));
 }

@@ -5,7 +5,8 @@ use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
 use crate::evaluator::lane::FACTS_AHEAD_MAX;
 use crate::evaluator::{
     BlockClock, BlockKey, DutyEvent, Evaluator, FactRecord, Limits, Ms, Output, PAGE_HORIZON_MS,
-    Page, Past, Reason, Record, Row, Span, StandingAlarm, UNJOINED_BLOCKS_MAX,
+    Page, Past, Reason, Record, Row, SETTLE_BLOCK_ROWS, SETTLE_ROWS_MAX, SETTLE_TICK_ROWS_MAX,
+    Span, StandingAlarm, UNJOINED_BLOCKS_MAX,
 };
 
 const BASE: Ms = 1_700_000_000_000;
@@ -113,6 +114,49 @@ fn a_condition_that_holds_at_the_head_raises_at_once_with_its_settled_start() {
     assert!(!scene.evaluator.progress().is_forked);
     assert_eq!(scene.duty(), [(true, Page::Page, 500)]);
     assert_eq!(scene.turns("limit")[0].0.since, at(480));
+}
+
+// A day behind a hole: the record that closes it judges a part, ticks and blocks the rest, and the live lane goes on
+// meanwhile; in the end the journal has what it has where all came in order.
+#[test]
+fn what_lay_behind_a_hole_is_judged_in_parts_while_the_live_lane_goes_on() {
+    let last = 30_000;
+    let value = |second: i64| if (2_000..2_060).contains(&second) { 60.0 } else { 5.0 };
+    let mut scene = Scene::new();
+    scene.block(0, 5.0, at(0));
+    scene.block(last, 5.0, at(last));
+    for second in (1..last).rev() {
+        scene.block(second, value(second), at(last));
+    }
+    let progress = scene.evaluator.progress();
+    let part = SETTLE_ROWS_MAX / SETTLE_BLOCK_ROWS;
+    assert_eq!(progress.next.unwrap().seq, u64::try_from(part).unwrap() + 2, "no more at once");
+    assert!(progress.is_forked && verdicts(&scene.said).is_empty());
+    for second in last + 1..last + 40 {
+        scene.block(second, 60.0, at(second));
+        if scene.duty().iter().any(|(raised, page, _)| *raised && *page == Page::Page) {
+            break;
+        }
+    }
+    assert!(scene.evaluator.progress().is_forked, "it pages before all is judged");
+    let before = scene.evaluator.progress().next.unwrap().seq;
+    scene.tick(at(last + 40));
+    let tick = u64::try_from(SETTLE_TICK_ROWS_MAX / SETTLE_BLOCK_ROWS).unwrap();
+    assert_eq!(scene.evaluator.progress().next.unwrap().seq, before + tick);
+    for second in 41..400 {
+        scene.tick(at(last + second));
+    }
+    assert!(!scene.evaluator.progress().is_forked);
+    let mut ordered = Scene::new();
+    let blocks = scene.log.iter().filter_map(|record| match record {
+        Record::Block(block) => Some(block.clone()),
+        _ => None,
+    });
+    let mut blocks: Vec<_> = blocks.collect();
+    blocks.sort_by_key(|block| block.key);
+    blocks.into_iter().for_each(|block| ordered.take(Record::Block(block)));
+    assert_eq!(verdicts(&scene.said), verdicts(&ordered.said));
+    assert_eq!(verdicts(&scene.said).len(), 3);
 }
 
 // Limit true from 480 to 530, cut from 475 to 545: 红 that came and went within the page horizon pages as recovered.
@@ -234,6 +278,8 @@ fn blocks_of_an_epoch_that_is_never_joined_are_bounded() {
     }
     assert_eq!(scene.evaluator.progress().waiting, UNJOINED_BLOCKS_MAX);
     scene.take(Record::Chain { epoch: 9, last: 0 });
+    let parts = UNJOINED_BLOCKS_MAX * SETTLE_BLOCK_ROWS / SETTLE_TICK_ROWS_MAX;
+    (0..parts).for_each(|_| scene.tick(at(most)));
     assert_eq!(scene.evaluator.progress().waiting, 0);
 }
 
