@@ -19,7 +19,7 @@ pub const CHANGED_EVERY_MS: i64 = 1_000;
 pub const REPEATED_EVERY_MS: i64 = 5_000;
 /// A gateway not heard for this long gets no more repetitions, ms.
 pub const HEARD_WITHIN_MS: i64 = 60_000;
-/// What backfill is delayed by while the log is crowded, ms.
+/// What backfill is delayed by while the log is crowded or live blocks come late, ms.
 pub const SLOW_DOWN_MS: u32 = 1_000;
 /// Ranges in one message, so that it fits in a frame whatever the epochs.
 const RANGES_MAX: usize = 8_192;
@@ -29,8 +29,8 @@ const RANGES_MAX: usize = 8_192;
 pub struct Said {
     /// The centre's time, ms UTC.
     pub now: i64,
-    /// The log is at 80 % or beyond.
-    pub crowded: bool,
+    /// Backfill is to wait: the log is at 80 % or beyond, or live blocks come late.
+    pub slow_down: bool,
     /// The newest revision of the facts.
     pub fact_revision: u64,
 }
@@ -93,7 +93,7 @@ fn of(
         log_id: LogId(log_id),
         echo: state.last.clone(),
         centre_time: said.now,
-        slow_down_ms: if said.crowded { SLOW_DOWN_MS } else { 0 },
+        slow_down_ms: if said.slow_down { SLOW_DOWN_MS } else { 0 },
         epochs,
         need_manifest: state.need.iter().take(NEED_MANIFEST_MAX).copied().collect(),
         want: want.map(|(epoch, from)| Want { epoch: Epoch(epoch), from }),

@@ -353,13 +353,13 @@ impl<I: BufRead, O: Write> Desk<'_, I, O> {
     fn password(&mut self, source: &PasswordSource) -> Result<Secret, CliError> {
         let (from, read) = match &source.password_file {
             Some(file) => (file.display().to_string(), first_line(file)),
+            // A person types it: nobody looks over their shoulder.
+            None if std::io::stdin().is_terminal() => {
+                self.print("password (not shown as you type): ")?;
+                self.output.flush().map_err(CliError::Print)?;
+                ("the terminal".to_owned(), rpassword::read_password())
+            }
             None => {
-                if std::io::stdin().is_terminal() {
-                    self.print(
-                        "password (shown as you type; --password-file FILE reads it from a file): ",
-                    )?;
-                    self.output.flush().map_err(CliError::Print)?;
-                }
                 let mut line = String::new();
                 let read = self.input.read_line(&mut line).map(|_| line);
                 ("standard input".to_owned(), read)

@@ -45,6 +45,23 @@ pub use step::{Ms, Step, Turn, Verdict};
 /// How far the look ahead stays behind the gateway's present, ms: blocks that are on their way get this long.
 pub const LIVE_GRACE_MS: Ms = 2_000;
 
+/// Rows that the settled lane judges at one record of its own gateway at most; what is left it judges at the next ones.
+/// A gateway that brings a day behind a hole must not let the alarms of all others wait until it is judged.
+pub const SETTLE_ROWS_MAX: usize = 16_384;
+/// The same for a tick, which every gateway takes in the same moment.
+pub const SETTLE_TICK_ROWS_MAX: usize = 1_024;
+/// What a block counts for at least, rows.
+const SETTLE_BLOCK_ROWS: usize = 16;
+
+/// Why the settled lane stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The next block is not there, or cannot be read now.
+    Hole,
+    /// It has judged as much as one record may cost.
+    Enough,
+}
+
 /// How far the evaluator is, for the status page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -143,7 +160,7 @@ impl<S: Step> Evaluator<S> {
                 self.now = at;
                 self.each_lane(|lane| lane.move_heard(|heard| heard.saturating_add(by)));
             }
-            Record::Tick { at } => self.tick(at, out),
+            Record::Tick { at } => self.tick(at, reread, out),
         }
     }
 
@@ -225,10 +242,12 @@ impl<S: Step> Evaluator<S> {
             Arrived::Waits => {}
             Arrived::Late | Arrived::Passed => out.push(Output::Late { key }),
         }
-        let moved = self.settle(now, reread, out);
-        while let Some((from, next)) = self.order.give_up() {
+        let (moved, mut stop) = self.settle(now, SETTLE_ROWS_MAX, reread, out);
+        while stop == Stop::Hole
+            && let Some((from, next)) = self.order.give_up()
+        {
             out.push(Output::GivenUp { from, next });
-            self.settle(now, reread, out);
+            (_, stop) = self.settle(now, SETTLE_ROWS_MAX, reread, out);
         }
         if self.order.waiting_count() == 0 {
             self.at_head(now, moved, out);
@@ -246,24 +265,34 @@ impl<S: Step> Evaluator<S> {
         reread: &mut dyn Reread<S>,
         out: &mut Vec<Output<S::Transition>>,
     ) {
+        self.settle_on(SETTLE_ROWS_MAX, reread, out);
+    }
+
+    fn settle_on(
+        &mut self,
+        rows: usize,
+        reread: &mut dyn Reread<S>,
+        out: &mut Vec<Output<S::Transition>>,
+    ) {
         let now = self.now;
-        let moved = self.settle(now, reread, out);
+        let (moved, _) = self.settle(now, rows, reread, out);
         if self.order.waiting_count() == 0 {
             self.at_head(now, moved, out);
         }
     }
 
-    /// Runs the settled lane as far as the blocks reach; tells whether it moved.
+    /// Runs the settled lane as far as the blocks reach, over about `rows` rows; tells whether it moved and why it stopped.
     fn settle(
         &mut self,
         now: Ms,
+        rows: usize,
         reread: &mut dyn Reread<S>,
         out: &mut Vec<Output<S::Transition>>,
-    ) -> bool {
-        let mut moved = false;
-        loop {
+    ) -> (bool, Stop) {
+        let (mut moved, mut left) = (false, rows);
+        while left > 0 {
             match self.order.next() {
-                Next::Hole => return moved,
+                Next::Hole => return (moved, Stop::Hole),
                 Next::Declared => self.broken = true,
                 Next::TimeUnknown { key, position } => {
                     self.broken = true;
@@ -284,15 +313,17 @@ impl<S: Step> Evaluator<S> {
                                     continue;
                                 }
                                 self.order.put_back(key, position, unset);
-                                return moved;
+                                return (moved, Stop::Hole);
                             }
                         },
                     };
                     moved = true;
+                    left = left.saturating_sub(block.rows.len().max(SETTLE_BLOCK_ROWS));
                     self.settle_block(&block, now, out);
                 }
             }
         }
+        (moved, Stop::Enough)
     }
 
     fn settle_block(
@@ -305,8 +336,7 @@ impl<S: Step> Evaluator<S> {
         let mut turns = Vec::new();
         self.settled.take(block, shift, self.broken, &self.series, &mut turns);
         self.broken = false;
-        let sample_at = self.settled.head.map_or(now, |head| head.sample_at);
-        let at = Moment { now, sample_at };
+        let at = self.moment(&self.settled, now);
         for turn in turns {
             out.push(Output::Verdict(turn.clone()));
             if self.fork.is_some() {
@@ -404,8 +434,11 @@ impl<S: Step> Evaluator<S> {
     }
 
     /// Time passed: a delay or a wait for silence may have run out without a sample.
-    fn tick(&mut self, now: Ms, out: &mut Vec<Output<S::Transition>>) {
+    fn tick(&mut self, now: Ms, reread: &mut dyn Reread<S>, out: &mut Vec<Output<S::Transition>>) {
         self.now = now;
+        if self.order.has_next() {
+            self.settle_on(SETTLE_TICK_ROWS_MAX, reread, out);
+        }
         let Some(head) = self.live_lane().head else { return };
         let heard_at = head.received_at.max(self.started_at);
         let to = head.at + (now - heard_at) - LIVE_GRACE_MS;
@@ -423,7 +456,7 @@ impl<S: Step> Evaluator<S> {
         let mut turns = Vec::new();
         ahead.look(to, &mut turns);
         for turn in turns {
-            let at = Moment { now, sample_at: turn.time() };
+            let at = Moment { now, sample_at: Some(turn.time()) };
             // A look ahead is made anew after a restart or a fact and then finds the same again.
             // And that a gateway is not heard says nothing about its devices.
             if !turn.is_silence() && !self.looked.contains(&turn.key()) {
@@ -439,7 +472,7 @@ impl<S: Step> Evaluator<S> {
     }
 
     fn moment(&self, lane: &Lane<S>, now: Ms) -> Moment {
-        Moment { now, sample_at: lane.head.map_or(now, |head| head.sample_at) }
+        Moment { now, sample_at: lane.head.map(|head| head.sample_at) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `davy-bench` measures, a module a question. Every contender of one figure runs in the same run on the same data;
 //! a figure that was not measured is absent from the report, never estimated.
 
+pub mod backlog;
 pub mod bytes;
 mod contender;
 pub mod cpu;

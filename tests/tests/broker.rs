@@ -17,6 +17,9 @@ use wire::topic::{Topic, TopicKind};
 /// What mosquitto has by itself.
 const DEFAULTS: &str = "sys_interval 1\n";
 
+/// Messages of a flood: several times the inbox of the centre.
+const FLOOD: usize = 5 * ingest::receive::mqtt::UNACKED_MAX;
+
 fn house(rows: u16) -> Played {
     let row =
         |n: u16| [230.0 + f64::from(n) / 4.0, 5.0 + f64::from(n) / 8.0].map(|v| v.to_string());
@@ -136,4 +139,30 @@ async fn long_messages_that_lie_on_a_gateways_topics_do_not_keep_it_from_the_cen
             of("davy_gateway_backlog_blocks") == 0.0 && of("davy_gateway_acks_forged_total") >= 1.0
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_moves_on_all_at_once_costs_no_connection() {
+    // Goal: a flood waits at the broker, it does not end the link and come again. Method: while the centre stands still, its
+    // queue grows beyond what the broker may have under way and beyond the centre's own inbox; mosquitto 2.0.11 sends all of
+    // it at the first acks. Each message counts once: none was sent anew on another connection.
+    let mut works = Works::prepare(&Store::Embedded, vec![house(30)]).await.expect("a works");
+    works.start_all().await.expect("it starts");
+    works.everything_is_stored_once().await;
+    let mut peer = Peer::connect(works.broker.port, "flood", "nothing").await.expect("a client");
+    let topic = Topic::new(GatewayName::new(GATEWAY).expect("a name"), TopicKind::Up).to_string();
+    works.centre.signal("STOP").expect("stopped");
+    for _ in 0..FLOOD {
+        peer.publish(&topic, vec![0x7f; 64]).await.expect("published");
+    }
+    works.centre.signal("CONT").expect("it goes on");
+    let dropped = "davy_ingest_messages_total{code=\"dropped\"}";
+    let all = || async {
+        let metrics = works.centre.metrics().await.map_err(|error| error.to_string())?;
+        let count = metrics[dropped];
+        if count >= FLOOD as f64 { Ok(metrics) } else { Err(format!("{count} of {FLOOD}")) }
+    };
+    let metrics = wait_for("the flood to pass", Duration::from_secs(60), all).await;
+    assert_eq!(metrics["davy_ingest_broker_reconnects_total"], 0.0);
+    assert_eq!(metrics[dropped], FLOOD as f64, "each once");
 }

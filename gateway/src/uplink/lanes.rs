@@ -17,7 +17,12 @@ pub const LIVE_MS: u64 = 10_000;
 pub const AWAITED_MAX: usize = 1_024;
 /// Part of [`AWAITED_MAX`] for blocks that are not live.
 pub const BACKFILL_MAX: usize = 768;
-/// Blocks sent at once for one `want`.
+/// What of [`BACKFILL_MAX`] is used at first, and again after a lost connection: after an outage of the broker a thousand
+/// gateways come back in the same second, and what each of them sends before the first ack lies before their alarms.
+pub const BACKFILL_BEGIN: usize = 16;
+/// It is never less than this, however often the centre asks to slow down.
+pub const BACKFILL_MIN: usize = 4;
+/// Blocks sent at once for one `want`, as far as the room for backfill goes.
 pub const WANT_BLOCKS: usize = 64;
 /// Backfill gets at least one sending in this many: 20 % of the link.
 const BACKFILL_EVERY: u32 = 5;
@@ -57,10 +62,12 @@ struct Sent {
     at: u64,
     due: u64,
     tries: u32,
+    /// Not in the live lane.
+    is_old: bool,
 }
 
 /// The decision core of the uplink.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lanes {
     view: View,
     sent: BTreeMap<Key, Sent>,
@@ -71,6 +78,30 @@ pub struct Lanes {
     without_backfill: u32,
     rescue_next: bool,
     backfill_from: u64,
+    /// Blocks that are not live and may wait for their app-ack. Grows by half with each ack while it is
+    /// used, halves where an ack asks to slow down: at the centre there is one queue for the blocks of all gateways, and
+    /// nobody else can keep it short.
+    room: usize,
+    /// Blocks of `sent` that were not live: what `room` bounds.
+    old: usize,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            view: View::default(),
+            sent: BTreeMap::new(),
+            keys: KeySet::default(),
+            due: BTreeSet::new(),
+            wanted: Vec::new(),
+            smoothed_ms: None,
+            without_backfill: 0,
+            rescue_next: false,
+            backfill_from: 0,
+            room: BACKFILL_BEGIN,
+            old: 0,
+        }
+    }
 }
 
 impl Lanes {
@@ -91,7 +122,7 @@ impl Lanes {
     /// Takes an ack that counts: the time to it is measured, and what it names is not sent again while
     /// the spool's thread notes it (the next [`View`] shows that). Returns how many it answered.
     pub fn acked(&mut self, now: u64, epochs: &[EpochAck], slow_down_ms: u32) -> usize {
-        let mut count = 0;
+        let (mut count, under_way) = (0, self.old);
         for e in epochs {
             let mine = Key { epoch: e.epoch.0, seq: 0 }..=Key { epoch: e.epoch.0, seq: u64::MAX };
             let named: Vec<(Key, Sent)> = self
@@ -115,6 +146,11 @@ impl Lanes {
         }
         let delay = u64::from(slow_down_ms).min(SLOW_DOWN_MAX_MS);
         self.backfill_from = if delay == 0 { now } else { self.backfill_from.max(now + delay) };
+        if delay > 0 {
+            self.room = (self.room / 2).max(BACKFILL_MIN);
+        } else if count > 0 && under_way >= self.room / 2 {
+            self.room = (self.room + self.room / 2).min(BACKFILL_MAX);
+        }
         count
     }
 
@@ -128,7 +164,7 @@ impl Lanes {
         let from = Key { epoch: want.epoch.0, seq: want.from };
         self.wanted = self
             .view
-            .oldest_from(from, WANT_BLOCKS)
+            .oldest_from(from, WANT_BLOCKS.min(self.room))
             .into_iter()
             .filter(|k| self.sent.get(k).is_none_or(|s| now.saturating_sub(s.at) >= patience))
             .collect();
@@ -138,6 +174,7 @@ impl Lanes {
     /// The centre has a new log: nothing is awaited, everything unacked is sent afresh.
     pub fn new_log(&mut self) {
         self.sent.clear();
+        self.old = 0;
         self.due.clear();
         self.wanted.clear();
         self.keys = KeySet::new();
@@ -153,6 +190,7 @@ impl Lanes {
             .map(|(k, _)| *k)
             .collect();
         recent.into_iter().for_each(|k| self.forget(k));
+        self.room = BACKFILL_BEGIN;
     }
 
     /// The next block to send at `now`, booked as sent; `None` where nothing is due.
@@ -171,7 +209,7 @@ impl Lanes {
             Lane::Live => self.without_backfill.saturating_add(1),
             Lane::Want | Lane::Backfill | Lane::Rescue => 0,
         };
-        self.book(found.0, now);
+        self.book(found.0, now, found.1 != Lane::Live);
         Some(found)
     }
 
@@ -235,7 +273,7 @@ impl Lanes {
         {
             return Some((key, Lane::Backfill));
         }
-        if self.sent.len() >= BACKFILL_MAX {
+        if self.old >= self.room || self.sent.len() >= BACKFILL_MAX {
             return None;
         }
         if self.view.rescue {
@@ -247,7 +285,7 @@ impl Lanes {
         self.view.end(&self.keys, true).map(|k| (k, Lane::Backfill))
     }
 
-    fn book(&mut self, key: Key, now: u64) {
+    fn book(&mut self, key: Key, now: u64, is_old: bool) {
         let tries = self.sent.get(&key).map_or(1, |s| s.tries.saturating_add(1));
         self.forget(key);
         if self.sent.len() >= AWAITED_MAX {
@@ -258,7 +296,8 @@ impl Lanes {
         }
         let due = now + self.patience(tries);
         if self.keys.insert(key).is_ok() {
-            self.sent.insert(key, Sent { at: now, due, tries });
+            self.sent.insert(key, Sent { at: now, due, tries, is_old });
+            self.old += usize::from(is_old);
             self.due.insert((due, key));
         }
         self.wanted.retain(|k| *k != key);
@@ -280,6 +319,7 @@ impl Lanes {
     fn forget(&mut self, key: Key) {
         if let Some(sent) = self.sent.remove(&key) {
             self.due.remove(&(sent.due, key));
+            self.old -= usize::from(sent.is_old);
             self.keys.remove(key);
         }
     }

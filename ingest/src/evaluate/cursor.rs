@@ -38,6 +38,9 @@ const SHOW_RULES_MAX: usize = 50_000;
 const SNAPSHOTS_PER_STEP: usize = 16;
 /// Longest wait for a record, so that a stop is noticed.
 const WAIT: Duration = Duration::from_millis(500);
+/// Positions of waiting blocks that are told to the receiver, each ms that passes: behind a thousand holes millions wait,
+/// and an alarm must not wait until they are counted at every step.
+const HELD_PER_MS: i64 = 100;
 /// Pause after a failure; alarms wait for it, so it is short.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -115,6 +118,8 @@ pub struct Cursor<E: Engines> {
     orphans: Vec<ActiveAlarm>,
     /// The gateway that was shown last.
     shown: String,
+    /// When the receiver is told next what the log must keep, monotonic ms.
+    hold_at: i64,
 }
 
 impl<E: Engines> fmt::Debug for Cursor<E> {
@@ -173,6 +178,7 @@ impl<E: Engines> Cursor<E> {
             shown_at: i64::MIN,
             orphans: Vec::new(),
             shown: String::new(),
+            hold_at: i64::MIN,
         };
         let begun = cursor.clock.mono_ms();
         cursor.restore()?;
@@ -368,7 +374,11 @@ impl<E: Engines> Cursor<E> {
             }
         }
         self.progress.evaluated(self.applied);
-        self.hold();
+        let now = self.clock.mono_ms();
+        if self.hold_at <= now {
+            // Until then it keeps what it was told of last: more than it must.
+            self.hold_at = now.saturating_add(self.hold() / HELD_PER_MS);
+        }
         if let Some(t) = self.trial.done(tried) {
             self.listener.test_alarmed(t);
         }
@@ -379,8 +389,8 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Says what the log must keep: everything since the second-newest snapshots, and blocks that wait in any of them or
-    /// still wait now.
-    fn hold(&self) {
+    /// still wait now. Gives the number of these that were looked at.
+    fn hold(&self) -> i64 {
         let second = |taken: &Taken| match taken.durable.len() {
             2 => taken.durable[0].position,
             _ => 0,
@@ -390,9 +400,12 @@ impl<E: Engines> Cursor<E> {
         let waiting = durable.flat_map(|durable| durable.waiting.iter().copied());
         let needed = self.centre.needed().chain(waiting);
         // What is kept first: nobody may evict up to `after` by the list of an earlier snapshot.
+        let mut looked_at: i64 = 0;
+        let needed = needed.inspect(|_| looked_at = looked_at.saturating_add(1));
         self.progress.keep(needed.filter(|position| *position <= after).collect());
         spool::fail_point!("evaluator.hold");
         self.progress.snapshot(after);
+        looked_at
     }
 
     /// A position of the present start of the centre.

@@ -22,7 +22,10 @@ use crate::store::{Class, Position, Store, StoreBatch, StoreError};
 const WAIT: Duration = Duration::from_millis(500);
 /// First pause after a failure; doubled up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-/// Longest pause after a failure.
+/// Longest pause while a database is away: what it costs one that starts is a request, what it costs us is the time by
+/// which everybody sees history later.
+const PAUSE_AWAY_MAX: Duration = Duration::from_secs(1);
+/// Longest pause where a person has to mend something.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What the metrics and the API read of the store writer.
@@ -119,12 +122,12 @@ impl Writer {
                 Err(WriteError::Store(StoreError::Lost { position, .. })) => self.go_back(position),
                 Err(WriteError::Follow(error)) => {
                     tracing::error!(error = %chain_of(&error), "store writer cannot read the log");
-                    pause.wait(stop);
+                    pause.wait(stop, PAUSE_MAX);
                 }
                 Err(error) => {
                     self.trouble(&error, &pause);
                     pause.asked(error.pause());
-                    pause.wait(stop);
+                    pause.wait(stop, error.longest_pause());
                 }
             }
         }
@@ -280,6 +283,13 @@ impl WriteError {
         }
     }
 
+    fn longest_pause(&self) -> Duration {
+        match self {
+            Self::Store(StoreError::Unavailable { .. }) => PAUSE_AWAY_MAX,
+            _ => PAUSE_MAX,
+        }
+    }
+
     fn class(&self) -> Class {
         match self {
             Self::Follow(_) | Self::Log(_) => Class::Retry,
@@ -311,15 +321,15 @@ impl Pause {
         self.asked = pause;
     }
 
-    fn next(&mut self) -> Duration {
-        let pause = self.last.map_or(PAUSE_MIN, |p| (p * 2).min(PAUSE_MAX));
+    fn next(&mut self, most: Duration) -> Duration {
+        let pause = self.last.map_or(PAUSE_MIN, |p| (p * 2).min(most));
         self.last = Some(pause);
         pause.max(std::mem::take(&mut self.asked))
     }
 
     /// Waits, or until the stop.
-    fn wait(&mut self, stop: &CancellationToken) {
-        crate::shutdown::wait(stop, self.next());
+    fn wait(&mut self, stop: &CancellationToken, most: Duration) {
+        crate::shutdown::wait(stop, self.next(most));
     }
 }
 

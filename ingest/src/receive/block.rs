@@ -7,12 +7,16 @@ use wire::block::{Body, GapRecord};
 use wire::{Block, Boot, GatewayName, Manifest, Readings};
 
 use super::admit::{LIVE_MS, Turn};
-use super::gateway::HELD_MAX;
+use super::gateway::{HELD_MAX, Tail};
 use super::port::LogPort;
 use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{DecodedBlock, LogRecord, RecordBody};
 use crate::selfwatch::is_synthetic;
+
+/// An epoch that was not heard for so long may be ended by one that does not follow it as it says, ms: a gateway closes a
+/// block at least each 10 s, and this is twice that.
+pub(super) const TAIL_QUIET_MS: i64 = 20_000;
 
 /// Who sent it, in which boot, and when it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -129,9 +133,32 @@ impl Receiver {
         if let Some(list) = &block.list {
             chain.read_list(name, (block.epoch.0, block.seq), list);
             spool::fail_point!("receive.list");
+        }
+        self.hear_tail(port, arrival, block);
+        if block.list.is_some() {
             self.settle_order(port, arrival.gateway, now)?;
         }
         Ok(())
+    }
+
+    /// Notes whether the epoch at the tail of the chain goes on, and lets go of epochs that would have ended it.
+    fn hear_tail(&mut self, port: &impl LogPort, arrival: &Arrival<'_>, block: &Block) {
+        let state = self.touch(arrival.gateway);
+        let epoch = state.kept.chain.tail();
+        let known = state.tail.filter(|tail| tail.epoch == epoch);
+        let mut tail = known.unwrap_or(Tail { epoch, boot: None, heard_at: arrival.at });
+        let is_sent_at_once = block.clock.boot == arrival.boot;
+        if is_sent_at_once && epoch == Some(block.epoch.0) {
+            tail.boot = Some(arrival.boot.0);
+        }
+        let is_heard = epoch.is_some() && tail.boot == Some(arrival.boot.0);
+        if is_heard {
+            tail.heard_at = arrival.at;
+        }
+        state.tail = Some(tail);
+        if is_heard && state.kept.chain.drop_rivals(port, arrival.gateway.as_str()) {
+            self.tell_rival(arrival);
+        }
     }
 
     /// Joins epochs whose place is known, closes holes nobody can fill, shrinks what is complete.
@@ -142,9 +169,16 @@ impl Receiver {
         now: i64,
     ) -> Result<(), Error> {
         let name = gateway.as_str();
-        let chain = &mut self.touch(gateway).kept.chain;
+        let state = self.touch(gateway);
+        let quiet = state.tail.map_or(0, |tail| now.saturating_sub(tail.heard_at));
+        // Where the clock was set back nobody knows for how long.
+        let is_quiet = !(0..TAIL_QUIET_MS).contains(&quiet);
+        let chain = &mut state.kept.chain;
         let conflicts = chain.conflicts();
-        let joins = chain.place(port, name);
+        let joins = chain.place(port, name, is_quiet);
+        if !joins.is_empty() {
+            state.tail = Some(Tail { epoch: chain.tail(), boot: None, heard_at: now });
+        }
         let gone = chain.close_gone(port, name)?;
         chain.shrink(port, name);
         if chain.conflicts() > conflicts {

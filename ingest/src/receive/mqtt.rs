@@ -2,7 +2,10 @@
 //!
 //! rumqttc's own session is not trusted: one client and event loop per connection, thrown away on any error. A message is
 //! acked to the broker after the log has it, in the order of receipt, and only on the connection that brought it.
-//! The task that polls does nothing else; a receiver that falls behind costs the connection, never memory.
+//! The task that polls does nothing else. While the receiver is behind it reads no more, so that what waits does so at the
+//! broker: never in memory here, and never at the price of the connection, because a broker sends all that was under way
+//! again on the next. mosquitto 2.0.11 keeps to its `max_inflight_messages` only until its queue moves on; then all of the
+//! queue is under way at once.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +41,10 @@ const INFLIGHT: u16 = 256;
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause after a lost connection.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// A receiver that takes nothing for this long costs the connection: it is stuck, and the broker would end it soon.
+const BEHIND_MAX: Duration = Duration::from_secs(15);
+/// Between two looks whether the receiver has room again.
+const BEHIND_PAUSE: Duration = Duration::from_millis(2);
 /// Topic and MQTT header around a frame.
 const PACKET_OVERHEAD: usize = 1_024;
 /// Longest packet that is read: what MQTT allows. With a smaller bound one long message would end every connection anew,
@@ -157,7 +164,7 @@ enum Ended {
     Lost(Box<ConnectionError>),
     #[error("the broker refuses the subscription; mend its access list")]
     Refused,
-    #[error("the receiver is behind by {UNACKED_MAX} messages")]
+    #[error("the receiver took none of {UNACKED_MAX} messages for {} s", BEHIND_MAX.as_secs())]
     Behind,
 }
 
@@ -190,7 +197,7 @@ impl Connection<'_> {
                         Ok(())
                     }
                 }
-                Packet::Publish(publish) => self.deliver(publish),
+                Packet::Publish(publish) => self.deliver(publish).await,
                 _ => Ok(()),
             };
             if let Err(ended) = went_on {
@@ -210,11 +217,11 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn deliver(&self, publish: Publish) -> Result<(), Ended> {
+    async fn deliver(&self, publish: Publish) -> Result<(), Ended> {
         let ticket = Ticket { session: self.session, packet: publish.pkid };
         let Ok(topic) = publish.topic.parse::<Topic>() else {
             self.profile.metrics().dropped("topic");
-            return self.send(ToWorker::Void(ticket));
+            return self.send(ToWorker::Void(ticket)).await;
         };
         if is_synthetic(topic.gateway.as_str()) {
             self.marks.returned();
@@ -226,13 +233,23 @@ impl Connection<'_> {
         let payload = if is_frame { publish.payload } else { Bytes::new() };
         let retained = publish.retain;
         spool::fail_point!("receive.delivered");
-        self.send(ToWorker::Message(Delivery { topic, payload, retained, ticket }))
+        self.send(ToWorker::Message(Delivery { topic, payload, retained, ticket })).await
     }
 
-    fn send(&self, message: ToWorker) -> Result<(), Ended> {
-        match self.inbox.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Ended::Behind),
+    /// Hands a message over, waiting until there is room.
+    async fn send(&self, message: ToWorker) -> Result<(), Ended> {
+        let (mut message, mut since) = (message, None);
+        loop {
+            message = match self.inbox.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(message)) => message,
+                Err(TrySendError::Disconnected(_)) => return Err(Ended::Behind),
+            };
+            let since = *since.get_or_insert_with(tokio::time::Instant::now);
+            if since.elapsed() >= BEHIND_MAX {
+                return Err(Ended::Behind);
+            }
+            tokio::time::sleep(BEHIND_PAUSE).await;
         }
     }
 }

@@ -96,7 +96,7 @@ impl Centre {
     }
 
     fn ack(&mut self, now: i64) -> Vec<wire::message::Ack> {
-        let said = Said { now, crowded: false, fact_revision: 3 };
+        let said = Said { now, slow_down: false, fact_revision: 3 };
         ack::due(&mut self.receiver, &self.log, &said).into_iter().map(|(_, ack)| ack).collect()
     }
 }
@@ -455,8 +455,12 @@ fn restored_disk_image_is_joined_after_what_is_held() {
     let mut centre = Centre::new();
     centre.block(&block(10, 1), NOW);
     centre.block(&after(block(20, 1), 10, 1), NOW);
-    let again = after(block(30, 1), 10, 1);
-    centre.send("g1", Item::Block(again.encode()), NOW);
+    let at = NOW + super::block::TAIL_QUIET_MS;
+    let again = Block { clock: Clock { boot: Boot(3), ..clock(at) }, ..after(block(30, 1), 10, 1) };
+    centre.send_in("g1", 3, Item::Block(again.encode()), at - 1);
+    assert!(centre.receiver.committed().notices.is_empty(), "the one at the tail may go on");
+    let again = Block { seq: 2, ..again };
+    centre.send_in("g1", 3, Item::Block(again.encode()), at);
     assert_eq!(centre.receiver.committed().notices[0].code, "chain_conflict");
     let last = centre.notes("g1").pop().unwrap();
     assert_eq!(last, CentreRecord::Chain { epoch: 30, after: Some(20), last: 1 });

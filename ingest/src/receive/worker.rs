@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wire::frame::{self, Kind};
 use wire::topic::{Topic, TopicKind};
 
-use super::admit::Intake;
+use super::admit::{Intake, LIVE_MS};
 use super::directory::KeyRing;
 use super::{Directory, Effects, Inbound, Outcome, Receiver, Room};
 use crate::ack;
@@ -37,9 +37,11 @@ use crate::selfwatch::{Watched, is_synthetic};
 
 mod counting;
 mod house;
+mod pace;
 mod replay;
 
 use counting::Counting;
+use pace::Pace;
 
 #[cfg(test)]
 mod tests;
@@ -156,6 +158,7 @@ pub struct Worker {
     /// Two busy snapshot intervals would not fit into the log's reserve.
     too_small: bool,
     intake: Intake,
+    pace: Pace,
     /// Damaged records taken out of the log.
     discarded: usize,
     /// The quarantine says of replays what the log says.
@@ -224,6 +227,7 @@ impl Worker {
             full: false,
             too_small: false,
             intake: Intake::default(),
+            pace: Pace::default(),
             discarded: 0,
             reconciled: false,
         }
@@ -435,6 +439,12 @@ impl Worker {
         let of_plants = || blocks().filter(|block| !of_centre(block));
         let samples: usize = of_plants().map(|block| block.readings.sample_count()).sum();
         works.metrics.samples.inc_by(samples as u64);
+        for block in of_plants().filter(|block| !block.is_unset()) {
+            let age = now.saturating_sub(block.block.clock.closed_at);
+            if age <= LIVE_MS {
+                self.pace.live(age);
+            }
+        }
         works.live.blocks(of_plants());
         spool::fail_point!("tail.before");
         works.shared.tail.push(effects.records);
@@ -477,9 +487,16 @@ impl Worker {
 
     fn send_acks(&mut self) {
         let works = &mut self.works;
+        let head = works.shared.tail.head();
+        // One that fails is not helped by waiting.
+        let judged = match works.progress.is_evaluator_failing() {
+            true => head,
+            false => works.progress.judged_position(),
+        };
+        self.pace.look(works.clock.mono_ms(), head, judged);
         let said = ack::Said {
             now: works.clock.now_ms(),
-            crowded: self.crowded,
+            slow_down: self.crowded || self.pace.is_behind(),
             fact_revision: works.registrar.current().fact_revision,
         };
         let txn = works.log.begin();

@@ -307,6 +307,11 @@ impl<Q> Order<Q> {
         self.place() == Some(key) && self.waiting.is_empty()
     }
 
+    /// Whether the block that the settled lane needs is there.
+    pub(super) fn has_next(&self) -> bool {
+        self.place().is_some_and(|key| self.is_waiting(key))
+    }
+
     pub(super) fn is_waiting(&self, key: BlockKey) -> bool {
         self.waiting.contains_key(&key)
     }

@@ -255,6 +255,22 @@ pub(super) async fn publish_at_once(port: u16, topic: &str, messages: Vec<Vec<u8
     publish(port, topic, messages.into_iter().map(Ok), |_| Duration::ZERO, |_| {}).await
 }
 
+/// Sends a gateway's manifest; whether the centre has taken one more within half a second.
+///
+/// # Errors
+/// When nobody answers.
+pub(super) async fn known(davy: &Davy, gateway: &str, manifest: &[u8]) -> Result<bool> {
+    let taken = async || {
+        let metrics = davy.centre.metrics().await?;
+        let taken = metrics.get("davy_ingest_messages_total{code=\"manifest\"}");
+        anyhow::Ok(taken.copied().unwrap_or(0.0))
+    };
+    let before = taken().await?;
+    publish_at_once(davy.broker.port, &topic(gateway), vec![manifest.to_vec()]).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    Ok(taken().await? > before)
+}
+
 /// Looks until it is true.
 pub(super) async fn until<F: Future<Output = Result<bool>>>(
     every: Duration,

@@ -150,7 +150,8 @@ async fn telegraf(load: &Load, way: Way) -> Result<Figures> {
 /// Whether the store writer has handed over everything that was published.
 async fn stored(centre: &Centre, load: &Load) -> Result<bool> {
     let metrics = centre.metrics().await?;
-    Ok(metrics.get("davy_ingest_store_samples").is_some_and(|n| *n >= load.shape.points() as f64))
+    let stored = metrics.get("davy_ingest_store_samples_total").context("the count of samples")?;
+    Ok(*stored >= load.shape.points() as f64)
 }
 
 /// Whether the evaluator has taken everything that the log holds.

@@ -11,7 +11,7 @@ use clap::Parser;
 use tests::bench::load::Load;
 use tests::bench::report::Report;
 use tests::bench::{
-    bytes, edge, history, history_influx, latency, outage, queryable, raw, restart, store,
+    backlog, bytes, edge, history, history_influx, latency, outage, queryable, raw, restart, store,
     throughput,
 };
 
@@ -79,6 +79,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("outage") {
         section(&mut report, "outage", async |r| outage::run(r, scale).await).await;
+    }
+    if wanted("backlog") {
+        section(&mut report, "backlog", async |r| backlog::run(r, scale).await).await;
     }
     if wanted("gateway") {
         section(&mut report, "gateway", async |r| edge::run(r).await).await;
@@ -170,6 +173,39 @@ fn store_outage(report: &Report) {
     }
 }
 
+/// What a day's backlog of many gateways costs those that go on.
+fn backlog_sent(report: &Report) {
+    let figure = |name: &str| {
+        report.get(&format!("backlog.{name}")).map_or_else(|| "–".to_owned(), |f| format!("{f:.0}"))
+    };
+    println!(
+        "backlog        {} gateways, {} blocks: acked after {} s ({} blocks/s), judged after {} s; {} MB at most",
+        figure("gateways"),
+        figure("blocks"),
+        figure("seconds_until_acked"),
+        figure("blocks_per_s"),
+        figure("seconds_until_judged"),
+        figure("rss_peak_mb")
+    );
+    println!(
+        "               live alarms p50 {} p99 {} most {} ms (p99 {} before); of gateways with a hole p50 {} p99 {} ms",
+        figure("alarm_p50_ms_during"),
+        figure("alarm_p99_ms_during"),
+        figure("alarm_max_ms_during"),
+        figure("alarm_p99_ms_before"),
+        figure("of_those_away_alarm_p50_ms_during"),
+        figure("of_those_away_alarm_p99_ms_during")
+    );
+    println!(
+        "               {} episodes: {} turns journalled once, {} missing or twice, {} that nobody sent; {} on the duty list",
+        figure("episodes"),
+        figure("turns_journalled_once"),
+        figure("turns_missing_or_twice"),
+        figure("turns_nobody_sent"),
+        figure("episodes_on_the_duty_list")
+    );
+}
+
 fn machine(report: &mut Report) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     report.set("machine.cores", cores as f64);
@@ -235,6 +271,7 @@ fn table(report: &Report) {
         );
     }
     store_outage(report);
+    backlog_sent(report);
     println!(
         "restart        {} s from the start of the process to the first evaluation with {} rules at {} gateways, {} MB ({} MB at most); the evaluator alone {} s",
         figure("restart.process_s"),
@@ -317,6 +354,21 @@ fn table(report: &Report) {
             "store back: catches up at ≥ 3 × live",
             report.get("outage.catch_up_over_live"),
             Wanted::Least(3.0),
+        ),
+        (
+            "backlog: live alarms p99 < 2,000 ms",
+            report.get("backlog.alarm_p99_ms_during"),
+            Wanted::Most(2_000.0),
+        ),
+        (
+            "backlog: pages from history",
+            report.get("backlog.pages_from_history"),
+            Wanted::Most(0.0),
+        ),
+        (
+            "backlog: turns missing in the journal, or there twice",
+            report.get("backlog.turns_missing_or_twice"),
+            Wanted::Most(0.0),
         ),
         (
             "restart: a million rules back in < 3 s",

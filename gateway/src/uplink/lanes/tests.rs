@@ -30,7 +30,7 @@ fn take(lanes: &mut Lanes, now: u64, count: usize) -> Vec<(u64, u64, Lane)> {
 
 #[test]
 fn live_travels_first_and_in_order_and_backfill_newest_first_gets_every_fifth() {
-    let mut lanes = Lanes::new();
+    let mut lanes = with_room(0);
     let live: Vec<(u64, u64)> = (91..=100).map(|s| (s, 9_000)).collect();
     lanes.view(view(&[(7, 1, 3), (8, 1, 100)], &live));
     let got = take(&mut lanes, 10_000, 14);
@@ -83,9 +83,9 @@ fn slow_acks_stretch_the_patience_and_only_first_sendings_are_measured() {
 
 #[test]
 fn wanted_blocks_travel_oldest_first_without_back_off() {
-    let mut lanes = Lanes::new();
+    let mut lanes = with_room(0);
     lanes.view(view(&[(1, 1, 5), (2, 1, 500)], &[]));
-    take(&mut lanes, 0, 505);
+    take(&mut lanes, 50, 505);
     lanes.wanted(100, Want { epoch: Epoch(1), from: 4 });
     assert_eq!(take(&mut lanes, 100, 9), [], "their last sending may still be answered");
     lanes.wanted(1_500, Want { epoch: Epoch(1), from: 4 });
@@ -127,14 +127,51 @@ fn rescue_takes_the_oldest_in_turn_with_the_newest() {
     );
 }
 
+/// Lanes whose acks came without delay until all the room is used, with this many blocks left.
+fn with_room(blocks: u64) -> Lanes {
+    let mut lanes = Lanes::new();
+    for round in 0..30 {
+        lanes.view(view(&[(2, 1, 2_000)], &[]));
+        let sent = take(&mut lanes, round, 9_999);
+        let (least, most) = (sent.iter().map(|s| s.1).min(), sent.iter().map(|s| s.1).max());
+        lanes.acked(round, &[ack(2, least.unwrap(), most.unwrap())], 0);
+        lanes.view(View::default());
+    }
+    lanes.view(if blocks > 0 { view(&[(1, 1, blocks)], &[]) } else { View::default() });
+    lanes
+}
+
+// Goal: a gateway that comes back asks little of the centre at first, all that it may where the centre keeps up, and less
+// and less where it does not, but never nothing; live blocks are not counted.
 #[test]
-fn awaited_blocks_are_bounded_and_live_still_goes_out() {
+fn the_room_for_backfill_follows_what_acks_say() {
     let mut lanes = Lanes::new();
     lanes.view(view(&[(1, 1, 5_000)], &[]));
-    assert_eq!(take(&mut lanes, 0, 9_999).len(), BACKFILL_MAX);
+    assert_eq!(take(&mut lanes, 0, 9_999).len(), BACKFILL_BEGIN);
+    assert_eq!(take(&mut lanes, 0, 9_999).len(), 0, "until an ack");
+    let mut lanes = with_room(5_000);
+    for _ in 0..20 {
+        lanes.acked(100, &[], 1_000);
+    }
+    let live: Vec<(u64, u64)> = (4_001..=4_100).map(|s| (s, 2_000)).collect();
+    lanes.view(view(&[(1, 1, 5_000)], &live));
+    let sent = take(&mut lanes, 2_000, 9_999);
+    let old = sent.iter().filter(|s| s.2 == Lane::Backfill).count();
+    assert_eq!((old, sent.len()), (BACKFILL_MIN, BACKFILL_MIN + 100));
+    lanes.wanted(2_000, Want { epoch: Epoch(1), from: 1 });
+    assert_eq!(take(&mut lanes, 2_000, 9_999).len(), BACKFILL_MIN, "what is wanted too");
+    let mut lanes = with_room(5_000);
+    lanes.disconnected(100);
+    assert_eq!(take(&mut lanes, 10_000, 9_999).len(), BACKFILL_BEGIN, "another connection");
+}
+
+#[test]
+fn awaited_blocks_are_bounded_and_live_still_goes_out() {
+    let mut lanes = with_room(5_000);
+    assert_eq!(take(&mut lanes, 100, 9_999).len(), BACKFILL_MAX);
     let live: Vec<(u64, u64)> = (3_001..=5_000).map(|s| (s, 0)).collect();
     lanes.view(view(&[(1, 1, 5_000)], &live));
-    let sent = take(&mut lanes, 1, 900);
+    let sent = take(&mut lanes, 101, 900);
     assert!(sent.iter().all(|s| s.2 == Lane::Live) && sent.len() == 900);
     assert_eq!(lanes.awaited(), AWAITED_MAX);
 }

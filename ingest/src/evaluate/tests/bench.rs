@@ -96,7 +96,16 @@ pub(super) fn plant_of(detectors: &[(&str, &str)]) -> SiteModel {
 }
 
 impl Bench {
+    /// A log that has the start of the centre and the registry.
     pub(super) fn new() -> Self {
+        let mut bench = Self::bare();
+        let model = Box::new(plant());
+        bench.fact("site:s1", 1, FactBody::Site { model });
+        bench
+    }
+
+    /// A log that has nothing but the start of the centre.
+    pub(super) fn bare() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -136,8 +145,6 @@ impl Bench {
             folder,
         };
         bench.start();
-        let model = Box::new(plant());
-        bench.fact("site:s1", 1, FactBody::Site { model });
         bench
     }
 
@@ -319,7 +326,7 @@ impl Bench {
     pub(super) fn joined(&mut self, epoch: u64) {
         let mut txn = self.log.begin();
         self.kept.chain.note_link(GATEWAY, epoch, None);
-        for record in self.kept.chain.place(&txn, GATEWAY) {
+        for record in self.kept.chain.place(&txn, GATEWAY, true) {
             txn.append(&record.encode().as_new(GATEWAY, BASE));
         }
         txn.put(&key_of(GATEWAY), Some(&self.kept.encode()));
@@ -403,9 +410,14 @@ impl Bench {
     }
 
     /// The same, with what was decided about it at receive.
-    pub(super) fn block_as(
+    pub(super) fn block_as(&mut self, epoch: u64, second: i64, lel: f64, received: (i64, Decided)) {
+        self.block_at((epoch, u64::try_from(second + 1).unwrap()), second, lel, received);
+    }
+
+    /// Block `seq` of an epoch, closed at `second`.
+    pub(super) fn block_at(
         &mut self,
-        epoch: u64,
+        (epoch, seq): (u64, u64),
         second: i64,
         lel: f64,
         (received, decided): (i64, Decided),
@@ -418,7 +430,7 @@ impl Bench {
         let block = Block {
             gateway: GatewayName::new(GATEWAY).unwrap(),
             epoch: Epoch(epoch),
-            seq: u64::try_from(second + 1).unwrap(),
+            seq,
             link: None,
             clock: BlockClock {
                 state: ClockState::Synced,

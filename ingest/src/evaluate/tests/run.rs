@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::bench::{BASE, Bench, run};
+use rules::RegState;
+use rules::fact::FactBody;
+
+use super::bench::{BASE, Bench, GATEWAY, plant_of, run};
 use crate::alarms::{Listing, OccurrenceFilter};
 use crate::log::record::{CentreRecord, Decided, GoneSpan};
 use crate::log::{LogRecord, RecordBody};
@@ -192,6 +195,35 @@ fn a_silent_gateway_is_told_as_itself() {
     let found =
         bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
     assert!(!found.iter().any(|o| o.rule == "R41g" && o.active), "{found:?}");
+}
+
+// Goal: what was recorded before a gateway's first block is no beginning of its time: nothing is silent since then. Method:
+// a chain record comes before the registry's, a stop order is an hour old; then the first blocks, of one detector of two.
+#[test]
+fn what_was_recorded_before_the_first_block_begins_no_silence() {
+    let told = |is_chain_first: bool| {
+        let mut bench = Bench::bare();
+        if is_chain_first {
+            bench.chain(7, 0);
+        }
+        let model = Box::new(plant_of(&[("gas-1", GATEWAY), ("gas-2", GATEWAY)]));
+        bench.fact("site:s1", 1, FactBody::Site { model });
+        let (state, document) = (RegState::Suspended, "1".to_owned());
+        bench.fact("order:1", 2, FactBody::RegState { state, document, base_kw: None });
+        if !is_chain_first {
+            bench.chain(7, 0);
+        }
+        for (seq, second) in (1..=60).zip(3_600..) {
+            bench.block_at((7, seq), second, 3.0, (second, Decided::default()));
+            bench.tick(second);
+        }
+        bench.set_clock(3_660);
+        run(&mut bench.cursor());
+        assert_eq!(bench.verdict_lines(), bench.replayed());
+        alarms(&bench)
+    };
+    let (chain_first, registry_first) = (told(true), told(false));
+    assert_eq!((&*chain_first, &*registry_first), (&[][..], &[][..]));
 }
 
 // Goal: nobody waits for ever before a page that cannot be read: the process ends and the next start salvages the log.

@@ -72,17 +72,22 @@ fn what_a_restarted_database_lost_is_still_in_the_log_and_is_read_again() {
     assert_eq!(writer.at, 0);
 }
 
-// A database that says when it wants to be asked again is not asked before; afterwards the usual pauses go on.
+// A database that says when it wants to be asked again is not asked before; afterwards the usual pauses go on. One that is
+// away is asked each second, however long it is: pauses are long only where a person has to mend something.
 #[test]
 fn a_pause_that_was_asked_for_is_kept() {
     let mut pause = Pause::default();
-    assert_eq!(pause.next(), PAUSE_MIN);
+    assert_eq!(pause.next(PAUSE_MAX), PAUSE_MIN);
     pause.asked(Duration::from_secs(7));
-    assert_eq!(pause.next(), Duration::from_secs(7));
-    assert_eq!(pause.next(), PAUSE_MIN * 4);
+    assert_eq!(pause.next(PAUSE_MAX), Duration::from_secs(7));
+    assert_eq!(pause.next(PAUSE_MAX), PAUSE_MIN * 4);
     for _ in 0..20 {
-        pause.next();
+        pause.next(PAUSE_MAX);
     }
-    assert_eq!(pause.next(), PAUSE_MAX);
+    assert_eq!(pause.next(PAUSE_MAX), PAUSE_MAX);
+    let away = StoreError::Unavailable { store: "x", reason: String::new(), pause_ms: 0 };
+    let refused = StoreError::Refused { store: "x", reason: String::new(), mend: String::new() };
+    assert_eq!(pause.next(WriteError::Store(away).longest_pause()), PAUSE_AWAY_MAX);
+    assert_eq!(WriteError::Store(refused).longest_pause(), PAUSE_MAX);
     assert!(pause.reset() && pause.is_first());
 }

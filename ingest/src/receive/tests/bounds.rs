@@ -32,6 +32,48 @@ fn complete_epochs_are_bounded_and_listed_ones_stay() {
     );
 }
 
+// Goal: messages of an epoch that the centre has forgotten, sent again by whoever kept them, mute nobody: the epoch that
+// the gateway is in goes on, and so does the one after it. Method: more starts than are remembered, then the first
+// messages of the first epochs again, with their lists and stamps, between those of the live one.
+#[test]
+fn messages_of_a_forgotten_epoch_mute_nobody() {
+    let mut centre = Centre::new();
+    let newest = crate::chain::JOINED_MAX as u64 + 50;
+    let block_of = |epoch: u64, seq: u64, at: i64| {
+        let this = Block { clock: Clock { boot: Boot(epoch), ..clock(at) }, ..block(epoch, seq) };
+        let this = if epoch > 1 { after(this, epoch - 1, 1) } else { this };
+        let link = (epoch > 1).then_some((epoch - 1, 1));
+        listing(this, &[(epoch, link, &[(1, seq)])])
+    };
+    let send = |centre: &mut Centre, epoch: u64, seq: u64, at: i64| {
+        let frame = block_of(epoch, seq, if epoch < 100 { NOW } else { at });
+        let outcome = centre.send_in("g1", epoch, Item::Block(frame.encode()), at);
+        centre.receiver.committed();
+        outcome
+    };
+    for epoch in 1..=newest {
+        send(&mut centre, epoch, 1, NOW);
+    }
+    let chain = |centre: &Centre| centre.receiver.gateway(&name("g1")).unwrap().kept.chain.clone();
+    assert!(chain(&centre).find(5).is_none(), "forgotten");
+    centre.restart(2);
+    for seq in 2..40 {
+        let at = NOW + 60_000 + i64::try_from(seq).unwrap() * 10_000;
+        send(&mut centre, 5, 1, at - 5_000);
+        send(&mut centre, 6, 1, at - 4_000);
+        assert_eq!(send(&mut centre, newest, seq, at), Outcome::Logged);
+    }
+    assert_eq!((chain(&centre).tail(), chain(&centre).conflicts()), (Some(newest), 0));
+    let at = NOW + 600_000;
+    let next = Block {
+        clock: Clock { boot: Boot(newest + 1), ..clock(at) },
+        ..after(block(newest + 1, 1), newest, 39)
+    };
+    centre.send_in("g1", newest + 1, Item::Block(next.encode()), at);
+    centre.receiver.committed();
+    assert_eq!((chain(&centre).tail(), chain(&centre).conflicts()), (Some(newest + 1), 0));
+}
+
 // Goal: an epoch with declared loss is never complete; it is forgotten like one where there are too many.
 #[test]
 fn epochs_with_declared_loss_are_bounded_too() {
@@ -135,9 +177,9 @@ fn held_blocks_are_bounded_and_told() {
     assert_eq!(centre.send("g1", unset(1), NOW), Outcome::Logged);
     // As many as may wait, but for the last one.
     let held = &mut centre.receiver.touch(&name("g1")).held;
-    let (_, first) = held.first_key_value().map(|(at, block)| (*at, block.clone())).unwrap();
+    let (_, first) = held.first_key_value().map(|(at, block)| (*at, *block)).unwrap();
     for position in 1_000_000..1_000_000 + most - 2 {
-        held.insert(position, HeldBlock { position, ..first.clone() });
+        held.insert(position, HeldBlock { position, ..first });
     }
     assert_eq!(centre.send("g1", unset(2), NOW), Outcome::Logged);
     centre.receiver.committed();

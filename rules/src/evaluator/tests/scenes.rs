@@ -5,7 +5,8 @@ use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
 use crate::evaluator::lane::FACTS_AHEAD_MAX;
 use crate::evaluator::{
     BlockClock, BlockKey, DutyEvent, Evaluator, FactRecord, Limits, Ms, Output, PAGE_HORIZON_MS,
-    Page, Reason, Record, Row, Span, UNJOINED_BLOCKS_MAX,
+    Page, Past, Reason, Record, Row, SETTLE_BLOCK_ROWS, SETTLE_ROWS_MAX, SETTLE_TICK_ROWS_MAX,
+    Span, StandingAlarm, UNJOINED_BLOCKS_MAX,
 };
 
 const BASE: Ms = 1_700_000_000_000;
@@ -113,6 +114,49 @@ fn a_condition_that_holds_at_the_head_raises_at_once_with_its_settled_start() {
     assert!(!scene.evaluator.progress().is_forked);
     assert_eq!(scene.duty(), [(true, Page::Page, 500)]);
     assert_eq!(scene.turns("limit")[0].0.since, at(480));
+}
+
+// A day behind a hole: the record that closes it judges a part, ticks and blocks the rest, and the live lane goes on
+// meanwhile; in the end the journal has what it has where all came in order.
+#[test]
+fn what_lay_behind_a_hole_is_judged_in_parts_while_the_live_lane_goes_on() {
+    let last = 30_000;
+    let value = |second: i64| if (2_000..2_060).contains(&second) { 60.0 } else { 5.0 };
+    let mut scene = Scene::new();
+    scene.block(0, 5.0, at(0));
+    scene.block(last, 5.0, at(last));
+    for second in (1..last).rev() {
+        scene.block(second, value(second), at(last));
+    }
+    let progress = scene.evaluator.progress();
+    let part = SETTLE_ROWS_MAX / SETTLE_BLOCK_ROWS;
+    assert_eq!(progress.next.unwrap().seq, u64::try_from(part).unwrap() + 2, "no more at once");
+    assert!(progress.is_forked && verdicts(&scene.said).is_empty());
+    for second in last + 1..last + 40 {
+        scene.block(second, 60.0, at(second));
+        if scene.duty().iter().any(|(raised, page, _)| *raised && *page == Page::Page) {
+            break;
+        }
+    }
+    assert!(scene.evaluator.progress().is_forked, "it pages before all is judged");
+    let before = scene.evaluator.progress().next.unwrap().seq;
+    scene.tick(at(last + 40));
+    let tick = u64::try_from(SETTLE_TICK_ROWS_MAX / SETTLE_BLOCK_ROWS).unwrap();
+    assert_eq!(scene.evaluator.progress().next.unwrap().seq, before + tick);
+    for second in 41..400 {
+        scene.tick(at(last + second));
+    }
+    assert!(!scene.evaluator.progress().is_forked);
+    let mut ordered = Scene::new();
+    let blocks = scene.log.iter().filter_map(|record| match record {
+        Record::Block(block) => Some(block.clone()),
+        _ => None,
+    });
+    let mut blocks: Vec<_> = blocks.collect();
+    blocks.sort_by_key(|block| block.key);
+    blocks.into_iter().for_each(|block| ordered.take(Record::Block(block)));
+    assert_eq!(verdicts(&scene.said), verdicts(&ordered.said));
+    assert_eq!(verdicts(&scene.said).len(), 3);
 }
 
 // Limit true from 480 to 530, cut from 475 to 545: 红 that came and went within the page horizon pages as recovered.
@@ -234,6 +278,8 @@ fn blocks_of_an_epoch_that_is_never_joined_are_bounded() {
     }
     assert_eq!(scene.evaluator.progress().waiting, UNJOINED_BLOCKS_MAX);
     scene.take(Record::Chain { epoch: 9, last: 0 });
+    let parts = UNJOINED_BLOCKS_MAX * SETTLE_BLOCK_ROWS / SETTLE_TICK_ROWS_MAX;
+    (0..parts).for_each(|_| scene.tick(at(most)));
     assert_eq!(scene.evaluator.progress().waiting, 0);
 }
 
@@ -376,6 +422,68 @@ fn a_loss_before_a_block_ahead_of_time_feigns_no_silence() {
     assert_eq!(scene.evaluator.progress().settled_at, Some(at(after + 9)));
     let silent = verdicts(&scene.said);
     assert!(silent.iter().all(|turn| turn.rule != "silent-0"), "{silent:?}");
+}
+
+// A gateway lived with a clock an hour fast behind a cut link, and starts again with a clock that is barely ahead: the first
+// block tells no time that is believed, the next ones do. Time goes back with the first of these, not an hour later.
+#[test]
+fn a_start_ahead_of_time_mutes_no_delay_after_it() {
+    let mut scene = Scene::new();
+    for second in 0..10 {
+        let mut fast = block(1, second, 5.0, at(7_200));
+        (fast.rows[0].t, fast.clock.closed_at) = (at(3_600 + second), at(3_600 + second));
+        scene.take(Record::Block(Box::new(fast)));
+    }
+    scene.take(Record::Chain { epoch: 2, last: 10 });
+    let mut ahead = block(2, 0, 5.0, at(7_200));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(10_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    for second in 1..40 {
+        scene.take(Record::Block(Box::new(block(2, second, 60.0, at(7_200 + second)))));
+    }
+    let said: Vec<_> = verdicts(&scene.said).iter().map(|turn| (turn.segment, turn.t)).collect();
+    assert_eq!(said, [(1, at(21))]);
+    assert_eq!(scene.evaluator.progress().settled_at, Some(at(39)));
+}
+
+/// An evaluator that goes on with `limit` active, raised unseen at second 0, and an order that holds from second 3,600.
+fn resumed() -> Scene {
+    let past = Past { chain: vec![(1, None)], next: 1, at: at(7_200), ..Past::default() };
+    let (rule, since, t) = ("limit".to_owned(), at(-20), at(0));
+    let raised = Move { rule, segment: 0, t, since, raised: true };
+    let standing = vec![StandingAlarm { transition: raised, is_paged: false }];
+    let facts = vec![FactRecord { fact: true, at: at(9_000), revision: 1 }];
+    let limits = Limits::default();
+    let mut evaluator = Evaluator::resumed(Small::new(), limits, &past, standing, facts);
+    assert_eq!(evaluator.series().number(&"a".to_string()), Some(0));
+    Scene { evaluator, log: Vec::new(), said: Vec::new() }
+}
+
+// The first block that an evaluator meets is ahead of time: its closing time is not the present. Nobody is paged for what
+// was raised hours ago, and time does not run on from there.
+#[test]
+fn a_first_block_ahead_of_time_is_no_present() {
+    let mut scene = resumed();
+    let mut ahead = block(1, 0, 60.0, at(7_200));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(9_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    (7_201..7_300).for_each(|second| scene.tick(at(second)));
+    assert!(scene.said.is_empty(), "{:?}", scene.said);
+    // What holds in the first block of the present pages.
+    scene.block(7_201, 60.0, at(7_301));
+    scene.take(Record::Gone(vec![Span { epoch: 1, from: 2, to: 7_201 }]));
+    assert_eq!(scene.duty(), [(true, Page::Page, 0)]);
+}
+
+// Before an evaluator that goes on has met any block, it knows of no present: a fact pages nobody for what was raised hours
+// ago.
+#[test]
+fn a_fact_before_the_first_block_pages_no_history() {
+    let mut scene = resumed();
+    scene.take(Record::Facts(vec![FactRecord { fact: true, at: at(7_200), revision: 2 }]));
+    assert!(scene.duty().is_empty(), "{:?}", scene.said);
 }
 
 // Gap records and closures close holes; what comes after it was declared is never evaluated.
