@@ -303,7 +303,8 @@ async fn one_live_view_too_many_is_told_so_and_all_others_go_on() {
     let mut open = Vec::new();
     for (who, places) in [(&auditors, most - for_duty), (&duty, for_duty)] {
         for n in 0..places {
-            open.push(screen(&centre, &who[n / of_one]).await.ok().expect("a place"));
+            let Ok(place) = screen(&centre, &who[n / of_one]).await else { panic!("no place") };
+            open.push(place);
         }
         if who == &auditors {
             is_too_many(screen(&centre, &auditors[0]).await, "close a tab").await;
