@@ -12,8 +12,6 @@ mod blocks;
 mod check;
 #[path = "store_conformance/damage.rs"]
 mod damage;
-#[path = "store_conformance/door.rs"]
-mod door;
 #[path = "store_conformance/embedded.rs"]
 mod embedded;
 #[path = "store_conformance/fake.rs"]

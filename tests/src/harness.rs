@@ -13,6 +13,5 @@ pub mod peer;
 pub mod process;
 pub mod proxy;
 pub mod site;
-pub mod victoria;
 pub mod wait;
 pub mod works;

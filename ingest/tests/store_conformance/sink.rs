@@ -11,7 +11,6 @@ use ingest::store::{
 };
 
 use crate::blocks::*;
-use crate::door::Door;
 use crate::server::{Kind, Server, free_port};
 use crate::suite::{CHECKS, LOG, Subject, one};
 
@@ -226,28 +225,6 @@ fn a_killed_victoriametrics_gets_again_what_it_lost() {
     assert_eq!(slow.position().unwrap(), None);
     server.request("GET", "/internal/force_flush", &[], "").unwrap();
     assert_eq!(count(&slow), 201);
-}
-
-// A kill in the middle of a batch: what was taken of it before is gone too, so all of it must go again and not only the
-// rest. Method: a batch of ten requests of which one gets through, a kill, the same batch again.
-#[test]
-fn a_victoriametrics_killed_within_a_batch_gets_all_of_it_again() {
-    let mut server = Server::start(VICTORIA);
-    let door = Door::before(server.port);
-    let mut options = options(&server, SinkKind::Victoria, "within");
-    options.url = door.url();
-    options.limits.batch_lines = 100;
-    let mut store = open(options);
-    store.write(&batch(1, 0, 0)).unwrap();
-    older_than_a_second(&server);
-    door.lets(1);
-    assert_eq!(store.write(&batch(2, 0, 1_000)).unwrap_err().class(), Class::Retry);
-    assert_eq!(door.left(), 0, "a part of it was taken");
-    server.restart();
-    door.lets(usize::MAX);
-    store.write(&batch(2, 0, 1_000)).unwrap();
-    server.request("GET", "/internal/force_flush", &[], "").unwrap();
-    assert_eq!(count(&store), 1_000);
 }
 
 #[test]

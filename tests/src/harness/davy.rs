@@ -24,8 +24,6 @@ pub enum Store {
     Influx(String),
     /// Anything that answers like InfluxDB's write call, at this address.
     Sink(String),
-    /// VictoriaMetrics at this address.
-    Victoria(String),
 }
 
 impl From<&Influx> for Store {
@@ -375,7 +373,6 @@ impl Centre {
 fn config(folder: &Path, broker: &str, port: u16, store: &Store) -> Result<String> {
     let store = match store {
         Store::Embedded => "kind = \"embedded\"\n".to_owned(),
-        Store::Victoria(url) => format!("kind = \"victoriametrics\"\nurl = {url:?}\n"),
         Store::Influx(url) | Store::Sink(url) => {
             std::fs::write(folder.join("influx.token"), TOKEN)?;
             format!(
