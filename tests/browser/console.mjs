@@ -21,6 +21,7 @@ export const env = {
   url: needed('DAVY_URL'),
   name: needed('DAVY_NAME'),
   password: needed('DAVY_PASSWORD'),
+  officer: needed('DAVY_OFFICER'),
   site: needed('DAVY_SITE'),
   control: needed('DAVY_CONTROL'),
   setupUrl: needed('DAVY_SETUP_URL'),
@@ -64,9 +65,9 @@ export async function newPage(browser, complaints, { storageState } = {}) {
 }
 
 /** Signs in and gives the profile, so that further pages need no sign-in: these are limited per minute. */
-export async function signIn(page, path = '/duty') {
+export async function signIn(page, path = '/duty', name = env.name) {
   await page.goto(env.url + path);
-  await page.fill('input[name=name]', env.name);
+  await page.fill('input[name=name]', name);
   await page.fill('input[name=password]', env.password);
   await page.click('button[type=submit]');
   await page.waitForSelector('[data-link=live]', { timeout: 20_000 });

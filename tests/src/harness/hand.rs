@@ -1,7 +1,5 @@
 //! A gateway made by hand: what it sends is whatever a test likes, signed with a real key.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result};
 use wire::block::{Body, Clock, ClockState, HeldEpoch, Range};
 use wire::columns::Builder;
@@ -125,6 +123,5 @@ impl Hand {
 /// Now, ms UTC.
 #[must_use]
 pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    jiff::Timestamp::now().as_millisecond()
 }
