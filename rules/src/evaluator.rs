@@ -435,12 +435,7 @@ impl<S: Step> Evaluator<S> {
     }
 
     /// Time passed: a delay or a wait for silence may have run out without a sample.
-    fn tick(
-        &mut self,
-        now: Ms,
-        reread: &mut dyn Reread<S>,
-        out: &mut Vec<Output<S::Transition>>,
-    ) {
+    fn tick(&mut self, now: Ms, reread: &mut dyn Reread<S>, out: &mut Vec<Output<S::Transition>>) {
         self.now = now;
         if self.order.has_next() {
             self.settle_on(SETTLE_TICK_ROWS_MAX, reread, out);

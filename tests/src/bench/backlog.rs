@@ -122,13 +122,7 @@ pub async fn run(report: &mut Report, scale: usize) -> Result<()> {
         direct,
         watch,
         hear(&davy, begun, &is_over),
-        contender::publish(
-            port,
-            &gas_topic,
-            detected,
-            |n| Duration::from_secs(n as u64),
-            |_| {}
-        ),
+        contender::publish(port, &gas_topic, detected, |n| Duration::from_secs(n as u64), |_| {}),
     )?;
     let looks = looks.into_inner().expect("nobody panics with it");
     tell(report, &story, &looks, &alarms)?;

@@ -86,8 +86,7 @@ fn a_pause_that_was_asked_for_is_kept() {
     }
     assert_eq!(pause.next(PAUSE_MAX), PAUSE_MAX);
     let away = StoreError::Unavailable { store: "x", reason: String::new(), pause_ms: 0 };
-    let refused =
-        StoreError::Refused { store: "x", reason: String::new(), mend: String::new() };
+    let refused = StoreError::Refused { store: "x", reason: String::new(), mend: String::new() };
     assert_eq!(pause.next(WriteError::Store(away).longest_pause()), PAUSE_AWAY_MAX);
     assert_eq!(WriteError::Store(refused).longest_pause(), PAUSE_MAX);
     assert!(pause.reset() && pause.is_first());

@@ -86,9 +86,13 @@ mod tests {
     #[test]
     fn an_evaluator_that_is_behind_counts_by_time() {
         let mut pace = Pace::default();
-        for (look, head, judged, behind) in
-            [(1, 10, 5, false), (2, 20, 9, false), (3, 30, 9, true), (4, 40, 29, false), (6, 40, 29, true)]
-        {
+        for (look, head, judged, behind) in [
+            (1, 10, 5, false),
+            (2, 20, 9, false),
+            (3, 30, 9, true),
+            (4, 40, 29, false),
+            (6, 40, 29, true),
+        ] {
             pace.look(look * WINDOW_MS, head, judged);
             assert_eq!(pace.is_behind(), behind, "look {look}");
         }
