@@ -13,8 +13,8 @@ help: ## this list
 
 demo: dashboards/dist/index.html ## a simulated prefecture, its gateways, a broker, the centre and its console
 	@echo "building Davy (the first time takes minutes) …"
-	cargo build --release -p gateway -p ingest
-	cargo build --release -p tests --features demo --bin davy-demo
+	cargo build --release -p gateway -p ingest -p tests --features tests/demo \
+		--bin davy-gateway --bin davy-ingest --bin davy-demo
 	exec target/release/davy-demo
 
 test: check servers ## everything: checks, unit, property, system and browser tests with real servers

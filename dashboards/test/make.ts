@@ -4,7 +4,7 @@ import type { Alarm, Value } from '../src/api/contract';
 export function makeAlarm(change: Partial<Alarm> = {}): Alarm {
   return {
     id: 'a-1', occurrence: 1, version: 1, rule: 'R26', rule_version: '7', name_zh: '温度高高', name_en: 'Temperature high',
-    site: 'si-1', site_name: '示例硅业一厂', county: '533401', county_name: '香格里拉市', device: 'ef1-tr',
+    site: 'si-1', site_name: '示例硅业一厂', site_name_en: 'Sample Silicon 1', county: '533401', county_name: '香格里拉市', device: 'ef1-tr',
     scope: 'si-1/ef1-tr', severity: 1, source_level: null, active: true, acked: false, needs_ack: true, latched: false, since: 940_000,
     raised_at: 1_000_000, level_since: 940_000, level_at: 1_000_000, cleared_at: null, recorded_at: 1_000_400, ack: null, value: 76.3, limit: 75, unit: '°C',
     quantity: 't_x', delay_ms: 60_000, overridden: [], why_zh: '', why_en: '', page: 'paged', amends: null,

@@ -87,6 +87,20 @@ pub enum DutyEvent {
         /// False for 蓝, which is listed and counted but has nothing to sign: see [`needs_ack`].
         needs_ack: bool,
     },
+    /// Everything in the log has been judged, and the evaluator holds this alarm: where the list does not, or nobody was
+    /// paged although somebody was to be, the alarm moves. Where both agree nothing happens, however often it is said.
+    Stands {
+        /// What brought it to its level.
+        transition: Box<Transition>,
+        /// How it reaches people.
+        page: Page,
+        /// Event time of the newest sample of its gateway, ms UTC.
+        sample_at: i64,
+        /// Centre time, ms UTC.
+        decided_at: i64,
+        /// As in [`DutyEvent::Turn`].
+        needs_ack: bool,
+    },
     /// An occurrence that came and went unseen before the one that is active now: listed in its history, moves nothing.
     Past {
         /// Its raise, or the rise to its worst level.

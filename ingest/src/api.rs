@@ -49,6 +49,7 @@ mod session;
 mod setup;
 mod site;
 pub mod source;
+mod starting;
 mod stream;
 mod system;
 mod user;
@@ -58,6 +59,7 @@ pub use hub::Hub;
 pub use serve::Connections;
 pub use setup::SetupToken;
 pub use source::Sources;
+pub use starting::{Busy, serve_starting};
 
 use error::{ApiError, ErrorBody};
 

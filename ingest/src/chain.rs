@@ -139,6 +139,19 @@ impl Chain {
             .or_insert(Follows { epoch: own.map(|l| l.epoch.0), last: own.map_or(0, |l| l.last) });
     }
 
+    /// Forgets the epochs that could only be joined against what they say, and that the gateway's disk does not hold:
+    /// the epoch at the tail, which the gateway is in, was heard after them. They are of a copied disk that runs elsewhere,
+    /// or old messages that somebody sent again; joined at its next start they would end it too early. `true` where there
+    /// were any.
+    pub fn drop_rivals(&mut self, port: &impl LogPort, gateway: &str) -> bool {
+        if self.current.is_none() || self.current != self.tail() || self.current_list().is_none() {
+            return false;
+        }
+        let rivals = self.rivals(port, gateway);
+        self.follows.retain(|epoch, _| !rivals.contains(epoch));
+        !rivals.is_empty()
+    }
+
     /// Notes that the gateway is in this epoch now: a block of it was made in the boot that sends it.
     pub fn note_current(&mut self, epoch: u64) {
         if !self.has_successor(epoch) {

@@ -163,6 +163,16 @@ pub enum CliError {
     /// The durable log could not be read.
     #[error("could not read the durable log")]
     Follow(#[source] crate::log::FollowError),
+    /// A log whose first records are gone cannot be put into another order.
+    #[error(
+        "the log has evicted its beginning: its blocks have no order any more from the first one on; `davy-ingest journal replay` without --in-order replays what is left"
+    )]
+    NotWhole,
+    /// A log whose first records are gone, and nothing to begin from.
+    #[error(
+        "the log has evicted its beginning and no snapshot of this version and of this log is there to replay from: start the service once for a minute, stop it, and ask again"
+    )]
+    NothingToBeginFrom,
     /// The quarantine.
     #[error(transparent)]
     Quarantine(crate::quarantine::desk::DeskError),
@@ -353,13 +363,13 @@ impl<I: BufRead, O: Write> Desk<'_, I, O> {
     fn password(&mut self, source: &PasswordSource) -> Result<Secret, CliError> {
         let (from, read) = match &source.password_file {
             Some(file) => (file.display().to_string(), first_line(file)),
+            // A person types it: nobody looks over their shoulder.
+            None if std::io::stdin().is_terminal() => {
+                self.print("password (not shown as you type): ")?;
+                self.output.flush().map_err(CliError::Print)?;
+                ("the terminal".to_owned(), rpassword::read_password())
+            }
             None => {
-                if std::io::stdin().is_terminal() {
-                    self.print(
-                        "password (shown as you type; --password-file FILE reads it from a file): ",
-                    )?;
-                    self.output.flush().map_err(CliError::Print)?;
-                }
                 let mut line = String::new();
                 let read = self.input.read_line(&mut line).map(|_| line);
                 ("standard input".to_owned(), read)

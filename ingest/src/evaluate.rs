@@ -27,8 +27,10 @@ mod tests;
 
 pub use announce::Announcer;
 pub use board::Board;
-pub use centre::{Centre, GATEWAYS_MAX, Said};
+pub use centre::{Centre, GATEWAYS_MAX, Reached, Said};
 pub use cursor::{Cursor, CursorError, Listener, SNAPSHOT_INTERVAL_MS, Works};
 pub use engines::{CatalogueEngines, EngineStep, Engines};
-pub use replay::{Delivery, follower_of, verdict_journal_of};
+pub use replay::{
+    Beginnings, Delivery, Replayed, follower_of, verdict_journal_behind, verdict_journal_of,
+};
 pub use snapshot::CENTRE;

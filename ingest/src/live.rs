@@ -21,12 +21,19 @@ use notices::Notices;
 
 /// Series whose newest value is kept.
 pub const SERIES_MAX: usize = 1_000_000;
+/// Series of one site whose newest value is kept: one that sends ever new names takes no other site's place.
+pub const SITE_SERIES_MAX: usize = wire::limits::SERIES_MAX;
 /// A gateway that was not heard for so long is offline, ms: it closes a block at least each 10 s.
 pub const GATEWAY_SILENT_MS: i64 = 300_000;
 /// Manifests whose series are looked up already.
 const PLANS_MAX: usize = 4_096;
-/// Stands for a series beyond [`SERIES_MAX`].
+/// Stands for a series beyond [`SERIES_MAX`] or [`SITE_SERIES_MAX`].
 const NO_SLOT: u32 = u32::MAX;
+
+/// Said of a site whose series are too many.
+const UNSHOWN: &str = "more series were sent than are shown live (131,072 a site, 1,000,000 in all): the newest values of \
+    the further ones are missing on the console, their history is kept; a gateway sends ever new device names: mend its \
+    configuration, then restart davy-ingest";
 
 /// Newest values, gateways and notices.
 #[derive(Debug)]
@@ -44,6 +51,8 @@ struct Inner {
     dirty: Vec<u32>,
     gateways: HashMap<String, GatewayLive>,
     notices: Notices,
+    /// The notices have changed and open pages do not know it yet.
+    is_news: bool,
 }
 
 /// The series of a manifest's replies, and the newest row of each that is not taken yet.
@@ -138,6 +147,9 @@ impl Live {
             }
         }
         inner.take_rest(&mut round);
+        let is_news = std::mem::take(&mut inner.is_news);
+        drop(inner);
+        self.tell(is_news);
     }
 
     /// Hands the values that changed since the last call to the hub; called some times a second. Without a browser that
@@ -251,7 +263,7 @@ impl Inner {
     }
 
     /// Makes the plan of a manifest where there is none yet.
-    fn plan(&mut self, key: ManifestKey, manifest: &Manifest) {
+    fn plan(&mut self, key: ManifestKey, manifest: &Manifest, now: i64) {
         if self.plans.contains_key(&key) {
             return;
         }
@@ -266,6 +278,9 @@ impl Inner {
             slots.collect()
         });
         let slots: Vec<Vec<u32>> = replies.collect();
+        if slots.iter().flatten().any(|slot| *slot == NO_SLOT) {
+            self.is_news |= self.notices.put("series_unshown", &manifest.site, UNSHOWN, now);
+        }
         let newest = vec![None; slots.len()];
         self.plans.insert(key, Plan { slots, newest, waiting: Vec::new() });
     }
@@ -277,7 +292,7 @@ impl Inner {
             self.take_rest(round);
             self.plans.clear();
         }
-        self.plan(key, &block.manifest);
+        self.plan(key, &block.manifest, block.received_at);
         let Some(mut plan) = self.plans.remove(&key) else { return };
         if plan.waiting.is_empty() {
             round.plans.push(key);
@@ -329,7 +344,8 @@ impl Inner {
         if let Some(slot) = self.index.get(&name) {
             return *slot;
         }
-        if self.slots.len() >= SERIES_MAX {
+        let of_site = self.by_site.get(&name.site).map_or(0, Vec::len);
+        if self.slots.len() >= SERIES_MAX || of_site >= SITE_SERIES_MAX {
             return NO_SLOT;
         }
         let slot = u32::try_from(self.slots.len()).unwrap_or(NO_SLOT);

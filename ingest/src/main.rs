@@ -184,7 +184,7 @@ fn journal(order: JournalOrder, config: &Config) -> Result<(), RunError> {
         let paths = run::Paths::of(config)?;
         // Replay opens the log as its owner does.
         let _lock = match order {
-            JournalOrder::Print => None,
+            JournalOrder::Print { .. } => None,
             JournalOrder::Replay { .. } => Some(run::Lock::take(&paths.root)?),
         };
         let state = State::open(&paths.state).await.map_err(RunError::State)?;

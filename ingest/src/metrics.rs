@@ -261,7 +261,17 @@ impl Metrics {
                 &["logged", "duplicate", "manifest", "rejected", "refused", "dropped"],
             ),
             (&self.drops, &["mac", "malformed", "unknown_gateway"]),
-            (&self.refusals, &["log_full", "need_manifest", "quarantine_full"]),
+            (
+                &self.refusals,
+                &[
+                    "log_full",
+                    "need_manifest",
+                    "quarantine_full",
+                    "intervals",
+                    "held_full",
+                    "manifests_full",
+                ],
+            ),
             (&self.quarantined, &["future", "key_reuse", "time_unknown"]),
             (&self.heartbeats, &["arrived", "failed"]),
             (&self.alarm_changes, &["raise", "clear", "level_up", "level_down"]),

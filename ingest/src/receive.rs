@@ -48,6 +48,8 @@ use port::LogPort;
 #[cfg(test)]
 mod tests;
 
+/// Manifests of one gateway in the log, which keeps them for ever: one comes with each change of its configuration.
+pub const GATEWAY_MANIFESTS_MAX: u64 = 4_096;
 /// Manifests kept decoded, over all gateways.
 const MANIFESTS_MAX: usize = 4_096;
 /// Replacements that manifests name, remembered over all gateways.
@@ -167,9 +169,11 @@ impl Receiver {
         message: Inbound<'_>,
     ) -> Result<Outcome, spool::Error> {
         let outcome = self.take(port, directory, room, message)?;
-        if let Outcome::Dropped(code) = outcome {
-            self.effects.notices.extend(dropped::notice(code, message.gateway));
-        }
+        self.effects.notices.extend(match outcome {
+            Outcome::Dropped(code) => dropped::notice(code, message.gateway),
+            Outcome::Refused(code) => dropped::refused(code, message.gateway),
+            _ => None,
+        });
         Ok(outcome)
     }
 
@@ -195,7 +199,9 @@ impl Receiver {
         self.touch(message.gateway).heard(&uplink.stamp, message.at);
         self.delivered(message.gateway, &uplink.stamp, message.at);
         match uplink.item {
-            Item::Manifest(bytes) => Ok(self.take_manifest(port, known, message.gateway, &bytes)),
+            Item::Manifest(bytes) => {
+                self.take_manifest(port, room, (known, message.gateway), &bytes)
+            }
             Item::Block(bytes) => {
                 let arrival = block::Arrival {
                     known,
@@ -212,12 +218,12 @@ impl Receiver {
     fn take_manifest(
         &mut self,
         port: &mut impl LogPort,
-        known: &Known,
-        gateway: &GatewayName,
+        room: &Room,
+        (known, gateway): (&Known, &GatewayName),
         bytes: &[u8],
-    ) -> Outcome {
+    ) -> Result<Outcome, spool::Error> {
         let Ok(decoded) = Manifest::decode(bytes) else {
-            return Outcome::Dropped("manifest_malformed");
+            return Ok(Outcome::Dropped("manifest_malformed"));
         };
         if decoded.gateway != *gateway || decoded.site != known.site {
             self.effects.notices.push(Notice {
@@ -228,14 +234,24 @@ impl Receiver {
                     decoded.gateway, decoded.site, known.site
                 ),
             });
-            return Outcome::Dropped("manifest_site");
+            return Ok(Outcome::Dropped("manifest_site"));
         }
         let key = manifest::key(bytes);
+        // One that cannot be read is put again, which heals it.
+        if port.manifest(gateway.as_str(), &key.0).is_ok_and(|found| found.is_none()) {
+            // Nothing evicts a manifest: it must not take the place of what lets the log be emptied.
+            if !room.takes_manifest(port.added_bytes()) {
+                return Ok(Outcome::Refused("log_full"));
+            }
+            if port.manifest_count(gateway.as_str())? >= GATEWAY_MANIFESTS_MAX {
+                return Ok(Outcome::Refused("manifests_full"));
+            }
+        }
         port.put_manifest(gateway.as_str(), key.0, bytes);
         spool::fail_point!("receive.manifest");
         self.remember(gateway.clone(), key, Arc::new(decoded));
         self.touch(gateway).need.remove(&key);
-        Outcome::Manifest
+        Ok(Outcome::Manifest)
     }
 
     fn remember(&mut self, gateway: GatewayName, key: ManifestKey, manifest: Arc<Manifest>) {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Api};
 use crate::clock::Clock;
@@ -122,11 +124,13 @@ impl Service {
         let listener =
             listener.map_err(|source| RunError::Listen { at: config.http.listen, source })?;
         let listen = listener.local_addr().map_err(RunError::Runtime)?;
+        let (listener, starting) = Starting::answer(runtime, listener, config.http.behind_tls)?;
         let (inbox_tx, inbox) = std::sync::mpsc::sync_channel::<ToWorker>(UNACKED_MAX);
         let (outbox_tx, outbox) = mpsc::channel::<Outgoing>(OUTBOX_MAX);
         let sessions = Arc::new(Sessions::default());
         let outbox_too = outbox_tx.clone();
-        let opened = open::open(runtime, &config, clock, (Arc::clone(&sessions), outbox_tx))?;
+        let acks = (Arc::clone(&sessions), outbox_tx);
+        let opened = open::open(runtime, &config, clock, acks, &starting.busy)?;
         let Opened { lock, works, receiver, counting, store, followers, api, parts } = opened;
         let (intake, cursors, broken) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -211,6 +215,7 @@ impl Service {
         }
         let beside = page::beside(&parts);
         let alarm = broken.clone();
+        drop(starting);
         network.spawn(async move {
             // Also when it panics: a centre that nobody can look into must not look alive.
             let _guard = alarm.drop_guard();
@@ -251,6 +256,32 @@ impl Service {
             tracing::warn!("some connections did not end in time");
         }
         received.and(stored).and(evaluated)
+    }
+}
+
+/// Answers that the service is starting, until it is dropped.
+struct Starting {
+    busy: api::Busy,
+    _stop: DropGuard,
+}
+
+impl Starting {
+    /// Begins on `listener`, which is given back for what comes afterwards.
+    fn answer(
+        runtime: &tokio::runtime::Runtime,
+        listener: TcpListener,
+        tls: bool,
+    ) -> Result<(TcpListener, Self), RunError> {
+        let _runtime = runtime.enter();
+        let socket = listener.into_std().map_err(RunError::Runtime)?;
+        let both = [socket.try_clone().map_err(RunError::Runtime)?, socket];
+        let [now, then] = both.map(TcpListener::from_std);
+        let (now, then) = (now.map_err(RunError::Runtime)?, then.map_err(RunError::Runtime)?);
+        let (busy, stop) =
+            (api::Busy::new(ArcSwap::from_pointee("its folders")), CancellationToken::new());
+        let answered = api::serve_starting(now, Arc::clone(&busy), tls, stop.clone());
+        TaskTracker::new().spawn(answered);
+        Ok((then, Self { busy, _stop: stop.drop_guard() }))
     }
 }
 

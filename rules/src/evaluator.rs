@@ -187,6 +187,18 @@ impl<S: Step> Evaluator<S> {
         self.live_key
     }
 
+    /// The alarms as duty staff are to see them, each with whether they are to have been paged for it.
+    pub fn told(&self) -> impl Iterator<Item = (&S::Transition, bool)> {
+        self.duty.told()
+    }
+
+    /// Event time of the newest sample of the live lane, where that is young enough at `now` to page for.
+    #[must_use]
+    pub fn present(&self, now: Ms) -> Option<Ms> {
+        let moment = self.moment(self.live_lane(), now);
+        moment.sample_at.filter(|_| moment.is_current())
+    }
+
     /// Position of the last record that was taken.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -249,7 +261,7 @@ impl<S: Step> Evaluator<S> {
             out.push(Output::GivenUp { from, next });
             (_, stop) = self.settle(now, SETTLE_ROWS_MAX, reread, out);
         }
-        if self.order.waiting_count() == 0 {
+        if self.order.is_run_through() {
             self.at_head(now, moved, out);
         } else if is_newest && self.order.is_waiting(key) {
             if let Some(copy) = copy {
@@ -276,7 +288,7 @@ impl<S: Step> Evaluator<S> {
     ) {
         let now = self.now;
         let (moved, _) = self.settle(now, rows, reread, out);
-        if self.order.waiting_count() == 0 {
+        if self.order.is_run_through() {
             self.at_head(now, moved, out);
         }
     }
@@ -336,8 +348,7 @@ impl<S: Step> Evaluator<S> {
         let mut turns = Vec::new();
         self.settled.take(block, shift, self.broken, &self.series, &mut turns);
         self.broken = false;
-        let sample_at = self.settled.head.map_or(now, |head| head.sample_at);
-        let at = Moment { now, sample_at };
+        let at = self.moment(&self.settled, now);
         for turn in turns {
             out.push(Output::Verdict(turn.clone()));
             if self.fork.is_some() {
@@ -457,7 +468,7 @@ impl<S: Step> Evaluator<S> {
         let mut turns = Vec::new();
         ahead.look(to, &mut turns);
         for turn in turns {
-            let at = Moment { now, sample_at: turn.time() };
+            let at = Moment { now, sample_at: Some(turn.time()) };
             // A look ahead is made anew after a restart or a fact and then finds the same again.
             // And that a gateway is not heard says nothing about its devices.
             if !turn.is_silence() && !self.looked.contains(&turn.key()) {
@@ -473,7 +484,7 @@ impl<S: Step> Evaluator<S> {
     }
 
     fn moment(&self, lane: &Lane<S>, now: Ms) -> Moment {
-        Moment { now, sample_at: lane.head.map_or(now, |head| head.sample_at) }
+        Moment { now, sample_at: lane.head.map(|head| head.sample_at) }
     }
 }
 

@@ -55,4 +55,4 @@ pub use verdict::{Verdict, re_evaluate};
 pub use why::why;
 
 /// Version of the engine's state and semantics; a snapshot of another version is rebuilt from the log.
-pub const ENGINE_VERSION: u32 = 3;
+pub const ENGINE_VERSION: u32 = 4;

@@ -305,6 +305,10 @@ impl Log {
         rows::manifest(&self.file.conn, *no, key).map_err(self.file.fail("read a manifest of"))
     }
 
+    pub(crate) fn manifest_count(&self, no: u32) -> Result<u64, Error> {
+        rows::manifest_count(&self.file.conn, no).map_err(self.file.fail("count manifests of"))
+    }
+
     /// First 16 bytes of the SHA-256 of a block's bytes, while its record lives in the log: another
     /// block under the same key is key reuse.
     ///

@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod davy;
+pub mod hand;
 pub mod held;
 pub mod influx;
 pub mod modbus;

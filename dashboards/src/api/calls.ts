@@ -1,9 +1,7 @@
 // The calls of /api/v1 by name. Paths are written here and nowhere else.
 import { get, post, remove, withQuery } from './client';
-import type {
-  Alarm, AlarmDetail, AlarmList, Completeness, EntryState, Gateway, Millis, NewGateway, QuarantineDetail, QuarantineOutcome,
-  QuarantineRow, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User, ValueList,
-} from './contract';
+import type { Alarm, AlarmDetail, AlarmList, Completeness, Gateway, Millis, NewGateway, Role, RuleStates, Series, Session, SessionEnd, Site, SystemState, User, ValueList } from './contract';
+import type { EntryState, QuarantineDetail, QuarantineOutcome, QuarantineRow } from './contract-quarantine';
 
 export type AlarmScope = 'active' | 'unacked' | 'all';
 

@@ -1,5 +1,5 @@
 // What the server's /api/v1 says, as types. Times are milliseconds since the epoch in UTC; ids are text.
-// Hand-kept until the server's openapi.json is committed. It holds no logic and must never be widened with `any`.
+// Hand-kept beside the server's openapi.json. It holds no logic and must never be widened with `any`.
 
 export type Millis = number;
 /** 1 红, 2 橙, 3 黄, 4 蓝. */
@@ -55,8 +55,10 @@ export interface Alarm {
   name_en: string;
   site: string;
   site_name: string;
+  site_name_en?: string;
   county: string;
   county_name: string;
+  county_name_en?: string;
   device: string | null;
   scope: string;
   severity: Severity;
@@ -163,6 +165,7 @@ export interface PointInfo {
 export interface Device {
   id: string;
   name: string;
+  name_en?: string;
   role: string;
   gateway: string | null;
   /** null: nothing is known about it, which is not the same as offline. */
@@ -179,8 +182,10 @@ export interface Contact {
 export interface Site {
   id: string;
   name: string;
+  name_en?: string;
   county: string;
   county_name: string;
+  county_name_en?: string;
   sectors: string[];
   devices: Device[];
   worst: Severity | 0;
@@ -297,66 +302,6 @@ export interface SystemState {
 export interface TwoTexts {
   zh: string;
   en: string;
-}
-
-export type EntryState = 'open' | 'requested' | 'logged' | 'replayed' | 'discarded';
-
-/** One thing set aside. */
-export interface QuarantineRow {
-  id: number;
-  /** Empty where the store did not know it. */
-  gateway: string;
-  site: string | null;
-  epoch: string;
-  seq: number;
-  code: string;
-  what: TwoTexts;
-  /** The particular case, as whoever set it aside said. */
-  reason: string;
-  at: Millis;
-  samples: number;
-  bytes: number;
-  state: EntryState;
-  shift_ms: Millis | null;
-  done: { at: Millis; by: string; what: 'replay' | 'discard'; reason: string } | null;
-}
-
-export interface QuarantineContent {
-  kind: 'readings' | 'gap' | 'unreadable';
-  unreadable: string | null;
-  manifest_missing: boolean;
-  clock: string | null;
-  closed_at: Millis | null;
-  rows: number;
-  samples: number;
-  from: Millis | null;
-  to: Millis | null;
-  site: string | null;
-  devices: { device: string; rows: number }[];
-  first: { t: Millis; device: string; values: { quantity: string; unit: string; value: number | null; quality: Quality }[] }[];
-  gaps: { epoch: string; from: number; to: number }[];
-}
-
-export interface QuarantineDetail {
-  row: QuarantineRow;
-  explained: { what: TwoTexts; mend: TwoTexts; shift: 'none' | 'optional' | 'needed' };
-  /** None where it is closed. */
-  content: QuarantineContent | null;
-  can: {
-    refused: TwoTexts | null;
-    refused_code: string | null;
-    shift: 'none' | 'optional' | 'needed';
-    replay: Role[];
-    discard: Role[];
-  };
-}
-
-/** What became of one entry of an act; `refused` is a stable word where nothing was done. */
-export interface QuarantineOutcome {
-  id: number;
-  state: EntryState | null;
-  refused: string | null;
-  text: TwoTexts | null;
 }
 
 /** What came of a site on one of its own days. */

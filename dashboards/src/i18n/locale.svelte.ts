@@ -20,6 +20,19 @@ class Locale {
     const chosen = this.language === 'zh' ? zhText : enText;
     return chosen === '' ? zhText || enText : chosen;
   }
+
+  /** The name of a site, device or county in the language in use; the Chinese one where no other is registered. */
+  nameOf(named: { name: string; name_en?: string }): string {
+    return this.pick(named.name, named.name_en ?? '');
+  }
+
+  siteOf(alarm: { site_name: string; site_name_en?: string }): string {
+    return this.pick(alarm.site_name, alarm.site_name_en ?? '');
+  }
+
+  countyOf(placed: { county_name: string; county_name_en?: string }): string {
+    return this.pick(placed.county_name, placed.county_name_en ?? '');
+  }
 }
 
 export const locale = new Locale();

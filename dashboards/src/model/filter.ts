@@ -50,7 +50,7 @@ export function passes(filter: Filter, alarm: Alarm): boolean {
 function mentions(alarm: Alarm, text: string): boolean {
   const wanted = text.trim().toLowerCase();
   const said = [
-    alarm.site_name, alarm.county_name, alarm.device ?? '', alarm.scope, alarm.rule, alarm.name_zh, alarm.name_en,
+    alarm.site_name, alarm.site_name_en ?? '', alarm.county_name, alarm.county_name_en ?? '', alarm.device ?? '', alarm.scope, alarm.rule, alarm.name_zh, alarm.name_en,
     alarm.quantity ?? '', alarm.ack?.by_name ?? '',
   ];
   return said.some((part) => part.toLowerCase().includes(wanted));

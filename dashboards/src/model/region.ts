@@ -5,6 +5,7 @@ import type { Alarm, Severity, Site } from '../api/contract';
 export interface County {
   code: string;
   name: string;
+  name_en: string;
   sites: readonly Site[];
   /** Open alarms per level, index 0 is level 1. */
   counts: readonly [number, number, number, number];
@@ -47,6 +48,7 @@ function county(code: string, sites: readonly Site[], alarms: readonly Alarm[]):
   return {
     code,
     name: sites[0]?.county_name ?? code,
+    name_en: sites[0]?.county_name_en ?? '',
     sites,
     counts,
     worst: worstOf(alarms),

@@ -28,13 +28,13 @@ class Notifier {
 }
 
 function spokenOf(alarm: Alarm): string {
-  return locale.t.announce(locale.t.levels[alarm.severity], alarm.site_name, locale.pick(alarm.name_zh, alarm.name_en));
+  return locale.t.announce(locale.t.levels[alarm.severity], locale.siteOf(alarm), locale.pick(alarm.name_zh, alarm.name_en));
 }
 
 function tell(alarm: Alarm): void {
   const what = locale.pick(alarm.name_zh, alarm.name_en);
   const shown = new Notification(locale.t.levelLong[alarm.severity], {
-    body: locale.t.notify.body(alarm.site_name, what), tag: alarm.id, requireInteraction: alarm.severity === 1,
+    body: locale.t.notify.body(locale.siteOf(alarm), what), tag: alarm.id, requireInteraction: alarm.severity === 1,
   });
   shown.onclick = () => window.focus();
 }

@@ -1,7 +1,7 @@
 // The quarantine as this page sees it: a filtered list, the entry that is open, what became of an act.
 import { discardEntries, fetchEntry, fetchQuarantine, replayEntries } from '../api/calls';
 import { ApiError, asApiError } from '../api/client';
-import type { EntryState, QuarantineDetail, QuarantineOutcome, QuarantineRow } from '../api/contract';
+import type { EntryState, QuarantineDetail, QuarantineOutcome, QuarantineRow } from '../api/contract-quarantine';
 
 const PAGE_ROWS = 100;
 /** The receiver gives back within a second; the row is read again so long after an act. */

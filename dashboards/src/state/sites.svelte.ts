@@ -2,6 +2,7 @@
 import { fetchSites } from '../api/calls';
 import { ApiError, asApiError } from '../api/client';
 import type { Alarm, Device, PointInfo, Site } from '../api/contract';
+import { locale } from '../i18n/locale.svelte';
 import { DEFAULT_ZONE } from '../model/time';
 
 class SiteState {
@@ -37,6 +38,18 @@ class SiteState {
     return this.byId.get(site)?.devices.find((each) => each.id === device);
   }
 
+  /** A site's name in the language in use, its id where it is not registered. */
+  siteName(site: string): string {
+    const known = this.byId.get(site);
+    return known === undefined ? site : locale.nameOf(known);
+  }
+
+  /** A device's name in the language in use, its id where it is not registered. */
+  deviceName(site: string, device: string): string {
+    const known = this.device(site, device);
+    return known === undefined ? device : locale.nameOf(known);
+  }
+
   point(site: string, device: string, quantity: string): PointInfo | undefined {
     return this.device(site, device)?.points.find((each) => each.quantity === quantity);
   }
@@ -44,10 +57,10 @@ class SiteState {
   /** What the alarm is about, in the site's own words: the device's name, else its id, else the scope. */
   placeOf(alarm: Pick<Alarm, 'site' | 'device' | 'scope'>): string {
     // A pair is named by its two devices, as `line-1>dust-fan-1`.
-    const named = (id: string): string => this.device(alarm.site, id)?.name ?? id;
+    const named = (id: string): string => this.deviceName(alarm.site, id);
     if (alarm.scope.includes('>')) return alarm.scope.split('>').map(named).join(' → ');
     if (alarm.device === null) return alarm.scope;
-    return this.device(alarm.site, alarm.device)?.name ?? alarm.device;
+    return named(alarm.device);
   }
 }
 

@@ -140,6 +140,11 @@ pub(super) async fn apply_event(
             let (sample_at, decided_at) = (*sample_at, *decided_at);
             apply_turn(tx, Turn { transition, page, sample_at, decided_at, needs_ack }).await
         }
+        DutyEvent::Stands { transition, page, sample_at, decided_at, needs_ack } => {
+            let (page, needs_ack) = (*page, *needs_ack);
+            let (sample_at, decided_at) = (*sample_at, *decided_at);
+            stand(tx, Turn { transition, page, sample_at, decided_at, needs_ack }).await
+        }
         DutyEvent::Past { raise, clear, page, decided_at } => {
             amend::apply_past(tx, (raise, clear), *page, *decided_at).await
         }
@@ -161,7 +166,18 @@ async fn apply_turn(
     if is_known_already {
         return page_at_head(tx, current, &turn, &key).await;
     }
-    let Some(applied) = change(tx, current, &turn).await? else { return Ok(None) };
+    tell(tx, current, &turn, key).await
+}
+
+/// Moves the alarm, writes the line of the duty journal, pages where somebody is to look.
+async fn tell(
+    tx: &DatabaseTransaction,
+    current: Option<Occurrence>,
+    turn: &Turn<'_>,
+    key: String,
+) -> Result<Option<AlarmChange>, StateError> {
+    let transition = turn.transition;
+    let Some(applied) = change(tx, current, turn).await? else { return Ok(None) };
     let may_page = turn.page.pages() && !transition.is_suppressed();
     let pages = applied.asks && may_page && applied.occurrence.needs_ack;
     let line = DutyLine {
@@ -176,7 +192,7 @@ async fn apply_turn(
     spool::fail_point!("state.duty");
     if pages {
         spool::fail_point!("state.page");
-        write_outbox(tx, &applied.occurrence, &turn).await?;
+        write_outbox(tx, &applied.occurrence, turn).await?;
     }
     Ok(Some(AlarmChange { kind: applied.kind, occurrence: applied.occurrence, pages }))
 }
@@ -190,18 +206,29 @@ async fn page_at_head(
     key: &str,
 ) -> Result<Option<AlarmChange>, StateError> {
     let head = format!("head:{key}");
-    let Some(mut current) = current.filter(|current| current.active) else { return Ok(None) };
+    let Some(current) = current.filter(|current| current.active) else { return Ok(None) };
     let is_the_same = current.body == to_body(turn.transition);
     let was_paged =
         current.page == Page::Paged.as_str() || current.page == Page::Recovered.as_str();
-    let may_page = turn.page.pages() && !turn.transition.is_suppressed();
-    if !is_the_same || was_paged || !may_page || is_known(tx, &head).await? {
+    if !is_the_same || was_paged || is_known(tx, &head).await? {
         return Ok(None);
     }
+    page_now(tx, Some(current), turn, head).await
+}
+
+/// Pages for an occurrence that is active and that nobody was paged for.
+async fn page_now(
+    tx: &DatabaseTransaction,
+    current: Option<Occurrence>,
+    turn: &Turn<'_>,
+    key: String,
+) -> Result<Option<AlarmChange>, StateError> {
+    let may_page = turn.page.pages() && !turn.transition.is_suppressed();
+    let Some(mut current) = current.filter(|_| may_page) else { return Ok(None) };
     turn.page.as_str().clone_into(&mut current.page);
     let occurrence = save(tx, current).await?;
     let line = DutyLine {
-        key: head,
+        key,
         kind: turn.transition.kind.name(),
         at: turn.decided_at,
         event_time: turn.transition.t,
@@ -214,6 +241,29 @@ async fn page_at_head(
         write_outbox(tx, &occurrence, turn).await?;
     }
     Ok(Some(AlarmChange { kind: turn.transition.kind.name(), occurrence, pages }))
+}
+
+/// Makes the list agree with an alarm that the evaluator holds, although its transition may be known already: a log that was
+/// put back makes an evaluator find again what the list was told, and corrected, on the lost one.
+async fn stand(
+    tx: &DatabaseTransaction,
+    turn: Turn<'_>,
+) -> Result<Option<AlarmChange>, StateError> {
+    let current = current_occurrence(tx, turn.transition).await?;
+    let key = format!("stands:{}:{}", turn.transition.key(), turn.decided_at);
+    let holds = current.as_ref().filter(|c| c.active && !is_worse(turn.transition, c));
+    let was_paged =
+        holds.is_some_and(|c| c.page == Page::Paged.as_str() || c.page == Page::Recovered.as_str());
+    match (holds.is_some(), was_paged || !turn.page.pages()) {
+        (true, true) => return Ok(None),
+        (true, false) => return page_now(tx, current, &turn, key).await,
+        (false, _) => {}
+    }
+    // Whatever it was at the evaluator, for the list it begins, or gets worse, now.
+    let kind = TransitionKind::Raise;
+    let raised = Transition { kind, ..turn.transition.clone() };
+    let turn = Turn { transition: &raised, ..turn };
+    tell(tx, current, &turn, key).await
 }
 
 /// Whether the duty journal has this event already.

@@ -156,6 +156,17 @@ impl State {
     /// # Errors
     /// When the database cannot be read.
     pub async fn verdict_lines(&self) -> Result<Vec<String>, StateError> {
+        self.verdict_lines_after(|_| Some(0)).await
+    }
+
+    /// The same of the verdicts after a row of each gateway's; `None` leaves a gateway out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn verdict_lines_after(
+        &self,
+        known: impl Fn(&str) -> Option<i64>,
+    ) -> Result<Vec<String>, StateError> {
         let mut lines = Vec::new();
         let mut after = 0;
         loop {
@@ -168,7 +179,9 @@ impl State {
                 .during("reading the verdict journal")?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
-            lines.extend(rows.into_iter().map(|row| {
+            let is_after =
+                |row: &verdict::Model| known(&row.gateway).is_some_and(|known| row.seq > known);
+            lines.extend(rows.into_iter().filter(is_after).map(|row| {
                 let line = format!("{}\t{}\t{}", row.gateway, row.key, row.body);
                 (row.gateway, row.segment, row.t, row.key, line)
             }));

@@ -80,6 +80,12 @@ impl ApiError {
         error
     }
 
+    pub(super) fn starting(message: &str, retry_after_s: u64) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message);
+        error.retry_after_s = Some(retry_after_s);
+        error
+    }
+
     pub(super) fn internal(cause: &dyn std::error::Error) -> Self {
         let message = "the service failed; the request id names the log line";
         let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
@@ -137,7 +143,9 @@ impl From<RegistryError> for ApiError {
         let message = error.to_string();
         match error {
             RegistryError::NoSuchSite(_) | RegistryError::Invalid(_) => Self::invalid(message),
-            RegistryError::HasKey(_) | RegistryError::OtherSite(..) => Self::conflict(message),
+            RegistryError::HasKey(_)
+            | RegistryError::OtherSite(..)
+            | RegistryError::TooManyGateways(_) => Self::conflict(message),
             RegistryError::State(_) => Self::internal(&error),
         }
     }

@@ -39,6 +39,7 @@ struct SiteView {
     name_en: String,
     county: String,
     county_name: String,
+    county_name_en: String,
     sectors: Vec<String>,
     zone: String,
     contacts: Vec<ContactView>,
@@ -130,6 +131,7 @@ fn site_view(api: &Api, entry: &SiteEntry, alarms: &[Occurrence], calls: bool) -
         name_en: site.name.en.clone(),
         county: site.county.clone(),
         county_name: county::name_zh(&site.county).to_owned(),
+        county_name_en: county::name_en(&site.county).to_owned(),
         sectors: site.sectors.clone(),
         zone: site.zone.clone(),
         contacts: contacts

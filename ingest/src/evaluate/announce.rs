@@ -5,9 +5,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rules::evaluator::{BlockKey, Output, RereadError};
+use rules::evaluator::{BlockKey, Output, RereadError, SERIES_MAX};
 
-use super::centre::Said;
+use super::centre::{GATEWAYS_MAX, Reached, Said};
 use super::cursor::Listener;
 use crate::alarms::AlarmChange;
 use crate::api::Api;
@@ -78,6 +78,30 @@ impl Listener for Announcer {
 
     fn test_alarmed(&mut self, t: i64) {
         self.marks.alarmed(t, self.clock.mono_ms());
+    }
+
+    fn reached(&mut self, bound: &Reached) {
+        let (code, about, text) = match bound {
+            Reached::Gateways(name) => (
+                "gateways_unjudged",
+                "",
+                format!(
+                    "more than {GATEWAYS_MAX} gateways have sent blocks, the first beyond is {name}: theirs are stored, no rule \
+                 judges them; move sites to another centre"
+                ),
+            ),
+            Reached::Series(name) => (
+                "series_unjudged",
+                name.as_str(),
+                format!(
+                    "its manifests named more than {SERIES_MAX} series: samples of the further ones are stored, no rule judges \
+                 them; mend its device names, then provision it under another name that replaces this one"
+                ),
+            ),
+        };
+        if self.live.notice(code, about, &text, self.clock.now_ms()) {
+            tracing::error!(code, gateway = about, text, "notice");
+        }
     }
 
     fn noted(&mut self, said: &Said) {

@@ -30,6 +30,11 @@ impl Pending {
         }
     }
 
+    /// Takes what is said of an alarm that stands.
+    pub(super) fn stands(&mut self, event: alarms::DutyEvent) {
+        self.duty.push(event);
+    }
+
     /// As the state database takes it.
     pub(super) fn into_batch(
         self,

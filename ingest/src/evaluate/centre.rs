@@ -34,6 +34,15 @@ pub struct Said {
     pub output: Output<Transition>,
 }
 
+/// A bound that was reached: what lies beyond it is stored and judged by no rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// There are [`GATEWAYS_MAX`] gateways already; this one is the first beyond.
+    Gateways(String),
+    /// This gateway has [`rules::evaluator::SERIES_MAX`] series already.
+    Series(String),
+}
+
 /// One gateway's evaluator with what it needs to be fed.
 #[derive(Debug)]
 pub(super) struct Fed<E: Engines> {
@@ -69,6 +78,9 @@ pub struct Centre<E: Engines> {
     pub(super) own: Own,
     pub(super) gateways: BTreeMap<String, Fed<E>>,
     own_test: Option<OwnTest>,
+    /// Bounds reached since the last [`Centre::reached`].
+    reached: Vec<Reached>,
+    is_full_said: bool,
 }
 
 impl<E: Engines> Centre<E> {
@@ -76,7 +88,9 @@ impl<E: Engines> Centre<E> {
     #[must_use]
     pub fn new(engines: E, limits: Limits) -> Self {
         let own = Own::new(engines.catalogue());
-        Self { own, engines, limits, gateways: BTreeMap::new(), own_test: None }
+        let gateways = BTreeMap::new();
+        let (reached, is_full_said) = (Vec::new(), false);
+        Self { own, engines, limits, gateways, own_test: None, reached, is_full_said }
     }
 
     /// Judges the centre's own samples too: only the running centre does, they are no part of any journal.
@@ -180,6 +194,11 @@ impl<E: Engines> Centre<E> {
     pub fn states(&self, gateway: &str) -> Vec<RuleState> {
         let fed = self.gateways.get(gateway);
         fed.map(|fed| self.engines.states(fed.evaluator.live())).unwrap_or_default()
+    }
+
+    /// Bounds that were reached since this was asked last.
+    pub fn reached(&mut self) -> Vec<Reached> {
+        std::mem::take(&mut self.reached)
     }
 
     /// How far each gateway's evaluator is.
@@ -372,6 +391,9 @@ impl<E: Engines> Centre<E> {
         }
         let Some(fed) = self.gateways.get_mut(gateway) else { return };
         let record = record(fed);
+        if fed.converter.take_short() {
+            self.reached.push(Reached::Series(gateway.to_owned()));
+        }
         let mut said = Vec::new();
         let mut again = Again { log: &mut *log, converter: &mut fed.converter };
         fed.evaluator.record(position, record, &mut again, &mut said);
@@ -387,6 +409,10 @@ impl<E: Engines> Centre<E> {
         out: &mut Vec<Said>,
     ) -> bool {
         if self.gateways.len() >= GATEWAYS_MAX {
+            // Once is enough: whoever comes next is beyond it too.
+            if !std::mem::replace(&mut self.is_full_said, true) {
+                self.reached.push(Reached::Gateways(gateway.to_owned()));
+            }
             return false;
         }
         let models = self.own.known.sites_of(gateway, position);

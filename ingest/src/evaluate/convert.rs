@@ -24,9 +24,16 @@ type Numbers = Vec<Vec<Option<u32>>>;
 #[derive(Debug, Default)]
 pub(super) struct Converter {
     numbers: HashMap<ManifestKey, Numbers>,
+    /// A manifest named series that got no number, and nobody was told yet.
+    is_short: bool,
 }
 
 impl Converter {
+    /// Whether series were left out since this was asked last: the gateway has too many.
+    pub(super) fn take_short(&mut self) -> bool {
+        std::mem::take(&mut self.is_short)
+    }
+
     /// Gives the record that the evaluator takes.
     pub(super) fn block<S: EngineStep>(
         &mut self,
@@ -67,10 +74,12 @@ impl Converter {
         if !self.numbers.contains_key(&readings.manifest) && self.numbers.len() >= MANIFESTS_MAX {
             self.numbers.clear();
         }
-        let numbers = self
-            .numbers
-            .entry(readings.manifest)
-            .or_insert_with(|| number(&decoded.manifest, series));
+        let is_short = &mut self.is_short;
+        let numbers = self.numbers.entry(readings.manifest).or_insert_with(|| {
+            let numbers = number(&decoded.manifest, series);
+            *is_short |= numbers.iter().flatten().any(Option::is_none);
+            numbers
+        });
         let mut rows = Vec::with_capacity(readings.sample_count());
         let mut masked = decoded.masked_rows.iter().copied().peekable();
         let mut row_number = 0u32;

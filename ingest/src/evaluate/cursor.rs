@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::Pending;
 use super::board::{Board, GatewayBoard};
-use super::centre::{Centre, Said};
+use super::centre::{Centre, Reached, Said};
 use super::engines::Engines;
 use super::snapshot::CENTRE;
 use crate::alarms::{ActiveAlarm, AlarmChange, EvaluationBatch, Trial};
@@ -25,6 +25,7 @@ use crate::selfwatch::is_synthetic;
 use crate::state::{Position, Snapshot, State, StateError};
 
 mod orphans;
+mod present;
 mod restore;
 
 /// Time between two snapshots of a gateway's evaluator, ms.
@@ -51,6 +52,8 @@ pub trait Listener: Send {
     /// An evaluator said something that is neither a verdict nor for duty staff: a block of unknown time, a late one,
     /// a hole given up, the place of a fact.
     fn noted(&mut self, said: &Said);
+    /// A bound was reached: what lies beyond it is judged by no rule.
+    fn reached(&mut self, _bound: &Reached) {}
     /// The test alarm was turned at event time `t`; nothing is durable yet.
     fn test_judged(&mut self, _t: i64) {}
     /// That turn has come through: the alarm tables took it, and the transaction it lay in is durable.
@@ -116,6 +119,8 @@ pub struct Cursor<E: Engines> {
     orphans: Vec<ActiveAlarm>,
     /// The gateway that was shown last.
     shown: String,
+    /// Gateways whose alarms are held against the list once they are in the present.
+    unsaid: present::Unsaid,
     /// When the receiver is told next what the log must keep, monotonic ms.
     hold_at: i64,
 }
@@ -176,6 +181,7 @@ impl<E: Engines> Cursor<E> {
             shown_at: i64::MIN,
             orphans: Vec::new(),
             shown: String::new(),
+            unsaid: present::Unsaid::All,
             hold_at: i64::MIN,
         };
         let begun = cursor.clock.mono_ms();
@@ -233,6 +239,7 @@ impl<E: Engines> Cursor<E> {
         self.take(batch);
         spool::fail_point!("evaluator.taken");
         self.keep_orphans();
+        self.say_what_stands()?;
         self.collect();
         self.apply()?;
         self.progress.judged(self.position);
@@ -274,9 +281,11 @@ impl<E: Engines> Cursor<E> {
 
     fn take(&mut self, batch: Batch) {
         let mut said = Vec::new();
+        let now = self.clock.now_ms();
         for record in &batch.records {
             self.centre.take(record, &mut self.log, &mut said);
-            for said in said.drain(..) {
+            for mut said in said.drain(..) {
+                self.unsaid.look(&mut said, now);
                 if is_synthetic(&said.gateway) {
                     if let Some(t) = self.trial.take(said.output) {
                         self.listener.test_judged(t);
@@ -288,6 +297,9 @@ impl<E: Engines> Cursor<E> {
                     self.listener.noted(&note);
                 }
             }
+        }
+        for bound in self.centre.reached() {
+            self.listener.reached(&bound);
         }
         self.position = batch.up_to;
     }

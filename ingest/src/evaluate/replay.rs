@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rules::evaluator::{Limits, Output};
 
-use super::centre::Centre;
+use super::centre::{Centre, Said};
 use super::engines::Engines;
 use crate::log::record::CentreRecord;
 use crate::log::{FollowError, Follower, Found, Lineage, LogRecord, RecordBody, Shared};
-use crate::state::to_body;
+use crate::state::{Snapshot, to_body};
 
 /// In which order the blocks of a gateway are handed to the fresh evaluator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +33,95 @@ pub fn follower_of(log: &spool::Log) -> Result<Follower, spool::Error> {
     Ok(Follower::new(log.reader()?, Arc::new(shared)))
 }
 
+/// Where a replay of a log that has evicted its beginning begins: what a start of the centre would be sure to find.
+#[derive(Debug, Clone, Default)]
+pub struct Beginnings {
+    /// Of the centre itself.
+    pub own: Option<Snapshot>,
+    /// Of each gateway's evaluator.
+    pub gateways: Vec<(String, Snapshot)>,
+}
+
+/// A replay from snapshots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// The verdicts, as those of [`verdict_journal_of`].
+    pub lines: Vec<String>,
+    /// The first record that was replayed.
+    pub from: u64,
+    /// Gateways that were replayed, each with the newest verdict that its snapshot knew.
+    pub gateways: BTreeMap<String, i64>,
+    /// Gateways whose snapshot is of another version, of other rules, or of another log: nothing of them was replayed.
+    pub left_out: Vec<String>,
+}
+
+/// The verdict journal of a log behind `begin`, as logged; `None` where the centre's own snapshot cannot be used, without
+/// which no fact before it is known.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn verdict_journal_behind<E: Engines>(
+    log: &mut Follower,
+    engines: E,
+    upto: u64,
+    begin: Beginnings,
+) -> Result<Option<Replayed>, FollowError> {
+    let mut centre = Centre::new(engines, Limits::default());
+    let Some(own) = begin.own.filter(|own| centre.restore_own(own)) else { return Ok(None) };
+    let (names, snapshots): (Vec<String>, Vec<Snapshot>) = begin.gateways.into_iter().unzip();
+    let mut replayed = Replayed { from: own.at.position + 1, ..Replayed::default() };
+    let evaluators = centre.read_gateways(&snapshots);
+    for ((name, snapshot), evaluator) in names.into_iter().zip(&snapshots).zip(evaluators) {
+        if evaluator.is_some_and(|evaluator| centre.restore_gateway(&name, evaluator)) {
+            replayed.from = replayed.from.min(snapshot.at.position + 1);
+            replayed.gateways.insert(name, snapshot.verdict_seq);
+        } else {
+            replayed.left_out.push(name);
+        }
+    }
+    let (mut verdicts, mut said) = (Verdicts::default(), Vec::new());
+    each_record(log, (replayed.from - 1, upto), |record, log| {
+        if !replayed.left_out.contains(&record.gateway) {
+            centre.take(record, log, &mut said);
+        }
+        verdicts.take(&mut said);
+        Ok(())
+    })?;
+    replayed.lines = verdicts.lines();
+    Ok(Some(replayed))
+}
+
+/// Verdicts, each once.
+#[derive(Debug, Default)]
+struct Verdicts {
+    seen: BTreeSet<(String, String)>,
+    lines: Vec<(String, i64, i64, String, String)>,
+}
+
+impl Verdicts {
+    fn take(&mut self, said: &mut Vec<Said>) {
+        for said in said.drain(..) {
+            let Output::Verdict(turn) = said.output else { continue };
+            let (gateway, key) = (said.gateway, turn.key().to_string());
+            if self.seen.insert((gateway.clone(), key.clone())) {
+                let line = format!("{gateway}\t{key}\t{}", to_body(&turn));
+                self.lines.push((gateway, i64::from(turn.segment), turn.t, key, line));
+            }
+        }
+    }
+
+    fn lines(mut self) -> Vec<String> {
+        self.lines.sort();
+        self.lines.into_iter().map(|line| line.4).collect()
+    }
+}
+
 /// The verdict journal of everything in a log up to `upto`, in the lines and the order of
 /// [`State::verdict_lines`](crate::state::State::verdict_lines).
 ///
 /// # Errors
-/// When the log cannot be read. A log that has evicted its beginning gives the verdicts of what is left of it.
+/// When the log cannot be read. Of a log that has evicted its beginning see [`verdict_journal_behind`]: the records that
+/// join epochs are gone, and nothing would be judged.
 pub fn verdict_journal_of<E: Engines>(
     log: &mut Follower,
     engines: E,
@@ -52,33 +136,24 @@ pub fn verdict_journal_of<E: Engines>(
         }
     };
     let mut centre = Centre::new(engines, limits);
-    let (mut seen, mut lines, mut said) = (BTreeSet::new(), Vec::new(), Vec::new());
-    each_record(log, upto, |record, log| {
+    let (mut verdicts, mut said) = (Verdicts::default(), Vec::new());
+    each_record(log, (0, upto), |record, log| {
         match instead.get(&record.position) {
             Some(other) => centre.take(&in_place_of(record, *other, log)?, log, &mut said),
             None => centre.take(record, log, &mut said),
         }
-        for said in said.drain(..) {
-            let Output::Verdict(turn) = said.output else { continue };
-            let (gateway, key) = (said.gateway, turn.key().to_string());
-            if seen.insert((gateway.clone(), key.clone())) {
-                let line = format!("{gateway}\t{key}\t{}", to_body(&turn));
-                lines.push((gateway, i64::from(turn.segment), turn.t, key, line));
-            }
-        }
+        verdicts.take(&mut said);
         Ok(())
     })?;
-    lines.sort();
-    Ok(lines.into_iter().map(|line| line.4).collect())
+    Ok(verdicts.lines())
 }
 
-/// Hands over everything in a log up to `upto`, in its order.
+/// Hands over everything in a log after `after` up to `upto`, in its order.
 fn each_record(
     log: &mut Follower,
-    upto: u64,
+    (mut after, upto): (u64, u64),
     mut take: impl FnMut(&LogRecord, &mut Follower) -> Result<(), FollowError>,
 ) -> Result<(), FollowError> {
-    let mut after = 0;
     loop {
         let batch = log.next(after, Duration::ZERO)?;
         if batch.up_to == after {
@@ -95,7 +170,7 @@ fn each_record(
 fn places_in_order(log: &mut Follower, upto: u64) -> Result<BTreeMap<u64, u64>, FollowError> {
     let mut chain: BTreeMap<(String, u64), usize> = BTreeMap::new();
     let mut blocks: BTreeMap<String, Vec<(u64, u64, u64)>> = BTreeMap::new();
-    each_record(log, upto, |record, _| {
+    each_record(log, (0, upto), |record, _| {
         match &record.body {
             RecordBody::Block { block, .. } => blocks
                 .entry(record.gateway.clone())

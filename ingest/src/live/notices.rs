@@ -156,6 +156,34 @@ fn words(code: &str) -> (NoticeLevel, &'static str) {
         "quarantine_full" => (Warning, "该网关的隔离区已满，不再确认需隔离的数据，请处理隔离区"),
         "released_lost" => (Warning, "补定时间的数据块已不在中心日志中，未能入库"),
         "fact_dropped" => (Warning, "待生效的登记事项过多，最晚生效的一项未采用"),
+        "series_unshown" => (
+            Warning,
+            "测点数超过实时显示上限，超出部分控制台不显示最新值，历史数据照常保存；网关在不断更换设备名，请改正其配置后重启中心",
+        ),
+        "series_unjudged" => (
+            AlarmsStopped,
+            "该网关的测点数超过报警判定上限 65536，超出部分只入库、不参与报警判定；请改正其设备名，再换名重新登记该网关",
+        ),
+        "gateways_unjudged" => (
+            AlarmsStopped,
+            "网关数超过一个中心的判定上限 16384，超出网关的数据只入库、不参与报警判定，请将部分企业移到另一中心",
+        ),
+        "intervals_full" => (
+            AlarmsStopped,
+            "该网关一次启动内的数据缺口超过 4096 处，再开新缺口的数据暂不接收、留在网关，待缺口补齐；请检查链路与消息代理",
+        ),
+        "held_full" => (
+            Warning,
+            "该网关因时钟未校准而等待的数据块超过 65536，后续数据留在网关；请给网关接入 NTP",
+        ),
+        "manifests_full" => (
+            AlarmsStopped,
+            "该网关发来的测点清单超过 4096 份，新清单不再接收，其数据留在网关、不参与报警判定；请改正其配置，再换名重新登记该网关",
+        ),
+        "log_full" => (
+            AlarmsStopped,
+            "中心日志已满，不再接收任何网关的数据，新数据不参与报警判定，数据留在网关；请修复历史库，或调大 [log] bytes_max 后重启",
+        ),
         "log_crowded" => (Warning, "中心日志已用八成以上，网关补传暂缓"),
         _ => (Warning, ""),
     }

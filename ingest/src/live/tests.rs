@@ -144,3 +144,43 @@ fn later_row_of_a_block_is_the_newest_and_a_masked_one_is_not() {
     let shown: Vec<_> = live.values("S").iter().map(|v| (v.t, v.value)).collect();
     assert_eq!(shown, [(Some(20), Some(-2.0)), (Some(20), Some(2.0))]);
 }
+
+// Goal: a site that sends ever new series is told, once, and takes no place of another site's.
+#[test]
+fn series_of_one_site_are_bounded_and_told() {
+    use super::SITE_SERIES_MAX;
+    let live = Live::new(None);
+    let reply = |device: String| Reply {
+        device,
+        period_ms: 1_000,
+        points: vec![Point { quantity: "u_a".to_owned(), unit: String::new() }],
+        profile: "p".to_owned(),
+        profile_version: "1".to_owned(),
+    };
+    let take = |site: &str, replies: std::ops::Range<usize>| {
+        let manifest = Manifest {
+            gateway: GatewayName::new("gw-1").unwrap(),
+            site: site.to_owned(),
+            replies: replies.map(|n| reply(format!("d{n}"))).collect(),
+            replaces: None,
+        };
+        let key = wire::manifest::key(&manifest.encode());
+        let last = u32::try_from(manifest.replies.len() - 1).unwrap();
+        let mut builder = Builder::new(&manifest, key);
+        builder.push(last, 1_000, &[(1.0, Mark::GOOD)]).unwrap();
+        let readings = Arc::new(builder.take());
+        let decoded = DecodedBlock::clone(&block(1, 0, &[]));
+        let decoded = DecodedBlock { manifest: Arc::new(manifest), readings, ..decoded };
+        live.blocks(std::iter::once(&Arc::new(decoded)));
+    };
+    take("a", 0..SITE_SERIES_MAX);
+    assert!(live.notices().is_empty());
+    take("a", SITE_SERIES_MAX - 1..SITE_SERIES_MAX + 1);
+    take("a", SITE_SERIES_MAX..SITE_SERIES_MAX + 2);
+    let notices = live.notices();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].en.starts_with("a: more series") && notices[0].zh.contains("上限"));
+    take("b", 0..2);
+    assert_eq!(live.values("a").len(), 1, "only that which came first");
+    assert_eq!(live.values("b").len(), 1);
+}

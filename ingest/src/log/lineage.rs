@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Position;
 
+/// Where it lies in the log.
+pub const LINEAGE_KEY: &[u8] = b"lineage";
 /// Starts remembered; a cursor of an older one begins at the first record again, which is safe and slow.
 pub const STARTS_MAX: usize = 4_096;
 

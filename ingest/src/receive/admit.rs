@@ -45,6 +45,12 @@ impl Room {
         self.used >= self.percent(CROWDED_PERCENT)
     }
 
+    /// Whether no block is taken any more, not even the next in order.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.takes(Turn::Next, 0, 0)
+    }
+
     /// Whether two of the busiest snapshot intervals would not fit into the reserve: the log is too small for its gateways.
     #[must_use]
     pub fn is_too_small(&self) -> bool {
@@ -63,6 +69,11 @@ impl Room {
     fn reserve(&self) -> u64 {
         let [least, most] = RESERVE_PERCENT.map(|p| self.percent(p));
         self.two_intervals.clamp(least, most)
+    }
+
+    /// Whether a new manifest is taken, `added` bytes into the transaction: as long as the blocks that need it are.
+    pub(super) fn takes_manifest(&self, added: u64) -> bool {
+        self.takes(Turn::Next, added, 0)
     }
 
     /// Whether a block is taken, `added` bytes into the transaction, from a gateway with `usage` bytes in the log.
@@ -129,7 +140,7 @@ mod tests {
             assert_eq!(room.takes(Turn::Live, 0, 100), percent < 90, "live at {percent} %");
             assert_eq!(room.takes(Turn::Old, 0, 9), percent < 80, "old at {percent} %");
             assert!(!room.takes(Turn::Old, 0, 10), "its gateway's share is used up");
-            assert_eq!(room.is_crowded(), percent >= 80);
+            assert_eq!((room.is_crowded(), room.is_full()), (percent >= 80, percent >= 98));
         }
         let room = room(bound / 100 * 79, bound, 0);
         assert!(!room.takes(Turn::Old, bound / 100, 0), "what the transaction adds counts");

@@ -7,12 +7,16 @@ use wire::block::{Body, GapRecord};
 use wire::{Block, Boot, GatewayName, Manifest, Readings};
 
 use super::admit::{LIVE_MS, Turn};
-use super::gateway::HELD_MAX;
+use super::gateway::{HELD_MAX, Tail};
 use super::port::LogPort;
 use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{DecodedBlock, LogRecord, RecordBody};
 use crate::selfwatch::is_synthetic;
+
+/// An epoch that was not heard for so long may be ended by one that does not follow it as it says, ms: a gateway closes a
+/// block at least each 10 s, and this is twice that.
+pub(super) const TAIL_QUIET_MS: i64 = 20_000;
 
 /// Who sent it, in which boot, and when it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -129,9 +133,28 @@ impl Receiver {
         if let Some(list) = &block.list {
             chain.read_list(name, (block.epoch.0, block.seq), list);
             spool::fail_point!("receive.list");
+        }
+        self.hear_tail(port, arrival, block);
+        if block.list.is_some() {
             self.settle_order(port, arrival.gateway, now)?;
         }
         Ok(())
+    }
+
+    /// Notes whether the epoch at the tail of the chain goes on, and lets go of epochs that would have ended it.
+    fn hear_tail(&mut self, port: &impl LogPort, arrival: &Arrival<'_>, block: &Block) {
+        let state = self.touch(arrival.gateway);
+        let Some(epoch) = state.kept.chain.tail() else { return };
+        let known = state.tail.filter(|tail| tail.epoch == epoch).and_then(|tail| tail.boot);
+        let is_its_own = block.clock.boot == arrival.boot && block.epoch.0 == epoch;
+        let boot = if is_its_own { Some(arrival.boot.0) } else { known };
+        let is_heard = boot == Some(arrival.boot.0);
+        if is_heard {
+            state.tail = Some(Tail { epoch, boot, heard_at: arrival.at });
+        }
+        if is_heard && state.kept.chain.drop_rivals(port, arrival.gateway.as_str()) {
+            self.tell_rival(arrival);
+        }
     }
 
     /// Joins epochs whose place is known, closes holes nobody can fill, shrinks what is complete.
@@ -142,9 +165,16 @@ impl Receiver {
         now: i64,
     ) -> Result<(), Error> {
         let name = gateway.as_str();
-        let chain = &mut self.touch(gateway).kept.chain;
+        let state = self.touch(gateway);
+        // Where the clock was set back nobody knows for how long; where this start has not heard it nobody knows at all.
+        let is_fresh = |at: i64| (0..TAIL_QUIET_MS).contains(&now.saturating_sub(at));
+        let is_quiet = !state.tail.is_some_and(|tail| is_fresh(tail.heard_at));
+        let chain = &mut state.kept.chain;
         let conflicts = chain.conflicts();
-        let joins = chain.place(port, name);
+        let joins = chain.place(port, name, is_quiet);
+        if let (false, Some(epoch)) = (joins.is_empty(), chain.tail()) {
+            state.tail = Some(Tail { epoch, boot: None, heard_at: now });
+        }
         let gone = chain.close_gone(port, name)?;
         chain.shrink(port, name);
         if chain.conflicts() > conflicts {

@@ -136,6 +136,17 @@ impl Receiver {
         }
     }
 
+    /// Tells of an epoch that was let go because the one that the gateway is in goes on.
+    pub(super) fn tell_rival(&mut self, arrival: &Arrival<'_>) {
+        if is_due(&mut self.touch(arrival.gateway).told.rival, arrival.at) {
+            self.effects.notices.push(Notice {
+                code: "chain_conflict",
+                gateway: Some(arrival.gateway.clone()),
+                text: "blocks came of an epoch that follows nothing known, while the gateway goes on in another: a copied disk that runs elsewhere, or old messages that somebody or the broker sent again; they are stored and no rule judges them".to_owned(),
+            });
+        }
+    }
+
     fn tell_ahead(&mut self, arrival: &Arrival<'_>) {
         if is_due(&mut self.touch(arrival.gateway).told.ahead, arrival.at) {
             self.effects.notices.push(Notice {

@@ -1,4 +1,4 @@
-//! What people are told of a message that was dropped: under whose name it came, what is wrong, how to mend it.
+//! What people are told of a message that was dropped, or of a block refused at a bound of its gateway: under whose name it came, what is wrong, how to mend it.
 //!
 //! Anybody who may publish at the broker can make such messages, so their notices are bounded: one a code and a
 //! provisioned gateway, one for all names that are not provisioned.
@@ -40,4 +40,24 @@ pub(super) fn notice(code: &'static str, gateway: &GatewayName) -> Option<Notice
         _ => return None,
     };
     Some(Notice { code, gateway: about.cloned(), text })
+}
+
+/// The notice of a refusal at a bound of one gateway; `None` where it needs none or another one says it.
+pub(super) fn refused(code: &'static str, gateway: &GatewayName) -> Option<Notice> {
+    let (code, text) = match code {
+        "intervals" => (
+            "intervals_full",
+            "its blocks have more than 4,096 holes within one start: what opens another one is neither logged nor acked and stays on its disk until older ones arrive; something between it and here loses messages again and again: check the link and the broker",
+        ),
+        "held_full" => (
+            "held_full",
+            "more than 65,536 of its blocks wait for its clock to be set: further ones stay on its disk; give the gateway NTP, or let it hear this centre's acks",
+        ),
+        "manifests_full" => (
+            "manifests_full",
+            "it has sent more than 4,096 different lists of series: a new one is not taken, and its blocks stay on its disk; its configuration changes all the time: mend that, then provision it under another name that replaces this one",
+        ),
+        _ => return None,
+    };
+    Some(Notice { code, gateway: Some(gateway.clone()), text: text.to_owned() })
 }

@@ -95,10 +95,23 @@ pub struct GatewayState {
     pub behind: Option<Behind>,
     /// Since when, and until when, its live blocks lie behind the end of their epoch, ms UTC.
     pub muted: Option<(i64, i64)>,
+    /// The epoch at the tail of its chain, where this start of the centre has heard it.
+    pub tail: Option<Tail>,
     /// When people were last told of its clock and of its full quarantine, ms UTC.
     pub told: Told,
     /// What is due to be acked.
     pub ack: AckDue,
+}
+
+/// What was heard of the epoch at the tail of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// The epoch.
+    pub epoch: u64,
+    /// The boot that it lives in, once a block that it sent itself has told.
+    pub boot: Option<u64>,
+    /// Receive time of its newest message, ms UTC.
+    pub heard_at: i64,
 }
 
 /// A clock that stands behind the centre's.
@@ -127,6 +140,8 @@ pub struct Told {
     pub replaced: Option<i64>,
     /// Of live blocks behind the end of their epoch.
     pub muted: Option<i64>,
+    /// Of an epoch that would have ended one that goes on.
+    pub rival: Option<i64>,
 }
 
 /// When and what to ack.

@@ -146,6 +146,10 @@ impl LogPort for MemoryLog {
         Ok(self.manifests.get(&(gateway.to_owned(), *key)).cloned())
     }
 
+    fn manifest_count(&self, gateway: &str) -> Result<u64, Error> {
+        Ok(self.manifests.keys().filter(|(of, _)| of == gateway).count() as u64)
+    }
+
     fn block_sha(&self, gateway: &str, epoch: u64, seq: u64) -> Result<Option<[u8; 16]>, Error> {
         Ok(self.digests.get(&(gateway.to_owned(), epoch, seq)).copied())
     }

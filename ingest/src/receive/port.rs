@@ -36,6 +36,11 @@ pub trait LogPort {
     /// # Errors
     /// Where the file cannot be read.
     fn manifest(&self, gateway: &str, key: &[u8; 16]) -> Result<Option<Vec<u8>>, Error>;
+    /// Manifests of a gateway, in the log and in this transaction.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    fn manifest_count(&self, gateway: &str) -> Result<u64, Error>;
     /// Digest of a block that is in the log.
     ///
     /// # Errors
@@ -74,6 +79,9 @@ impl LogPort for Txn<'_> {
     }
     fn manifest(&self, gateway: &str, key: &[u8; 16]) -> Result<Option<Vec<u8>>, Error> {
         self.log().manifest(gateway, key)
+    }
+    fn manifest_count(&self, gateway: &str) -> Result<u64, Error> {
+        Txn::manifest_count(self, gateway)
     }
     fn block_sha(&self, gateway: &str, epoch: u64, seq: u64) -> Result<Option<[u8; 16]>, Error> {
         Txn::block_sha(self, gateway, epoch, seq)

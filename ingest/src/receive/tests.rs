@@ -101,6 +101,11 @@ impl Centre {
     }
 }
 
+/// What people are told of what was sent since the last look.
+fn codes(centre: &mut Centre) -> Vec<&'static str> {
+    centre.receiver.committed().notices.iter().map(|n| n.code).collect()
+}
+
 fn stored(r: &super::memory::Appended) -> spool::Record {
     spool::Record {
         position: r.position,
@@ -295,9 +300,6 @@ fn centre_distrusts_its_own_clock_when_most_gateways_are_ahead() {
 fn a_clock_that_is_ahead_is_told_and_a_full_quarantine_does_not_ack() {
     let mut centre = Centre::new();
     centre.send("g1", Item::Manifest(plan().encode()), NOW);
-    let codes = |centre: &mut Centre| -> Vec<&str> {
-        centre.receiver.committed().notices.iter().map(|n| n.code).collect()
-    };
     let ahead = |seq| Item::Block(rows(1, seq, &[NOW + 61_000]).encode());
     assert_eq!(centre.send("g1", ahead(1), NOW), Outcome::Logged);
     assert_eq!(codes(&mut centre), ["clock_ahead"]);
@@ -453,8 +455,12 @@ fn restored_disk_image_is_joined_after_what_is_held() {
     let mut centre = Centre::new();
     centre.block(&block(10, 1), NOW);
     centre.block(&after(block(20, 1), 10, 1), NOW);
-    let again = after(block(30, 1), 10, 1);
-    centre.send("g1", Item::Block(again.encode()), NOW);
+    let at = NOW + super::block::TAIL_QUIET_MS;
+    let again = Block { clock: Clock { boot: Boot(3), ..clock(at) }, ..after(block(30, 1), 10, 1) };
+    centre.send_in("g1", 3, Item::Block(again.encode()), at - 1);
+    assert!(centre.receiver.committed().notices.is_empty(), "the one at the tail may go on");
+    let again = Block { seq: 2, ..again };
+    centre.send_in("g1", 3, Item::Block(again.encode()), at);
     assert_eq!(centre.receiver.committed().notices[0].code, "chain_conflict");
     let last = centre.notes("g1").pop().unwrap();
     assert_eq!(last, CentreRecord::Chain { epoch: 30, after: Some(20), last: 1 });
@@ -552,7 +558,9 @@ fn too_many_holes_refuse_the_block_and_nothing_is_forgotten() {
     for seq in (1..=most).step_by(2) {
         assert_eq!(centre.block(&block(1, seq), NOW), Outcome::Logged);
     }
-    assert_eq!(centre.block(&block(1, most + 1), NOW), Outcome::Refused("intervals"));
+    let beyond = Item::Block(block(1, most + 1).encode());
+    assert_eq!(centre.send("g1", beyond, NOW), Outcome::Refused("intervals"));
+    assert_eq!(codes(&mut centre), ["intervals_full"]);
     assert_eq!(centre.block(&block(1, 2), NOW), Outcome::Logged);
     assert_eq!(centre.block(&block(1, most + 1), NOW), Outcome::Logged);
     let ack = centre.ack(NOW).remove(0);

@@ -153,6 +153,8 @@ pub struct Worker {
     /// Wall time minus monotonic time at the last look, ms.
     offset: i64,
     crowded: bool,
+    /// Whether the log takes no block at all, at the last commit.
+    full: bool,
     /// Two busy snapshot intervals would not fit into the log's reserve.
     too_small: bool,
     intake: Intake,
@@ -222,6 +224,7 @@ impl Worker {
             housed_at: 0,
             offset,
             crowded: false,
+            full: false,
             too_small: false,
             intake: Intake::default(),
             pace: Pace::default(),
@@ -372,6 +375,7 @@ impl Worker {
         let two_intervals = self.intake.two_intervals();
         let room = Room { used, bound, gateway_quota: works.gateway_quota, two_intervals };
         (self.crowded, self.too_small) = (room.is_crowded(), room.is_too_small());
+        self.full = room.is_full();
         works.metrics.log_bytes.set(gauge(used));
         works.metrics.log_bytes_max.set(gauge(bound));
         let mut txn = works.log.begin();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rules::Fact;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait};
-use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
 use serde_json::json;
 use wire::key::Key;
 use wire::topic::part_of;
@@ -15,6 +15,7 @@ use wire::topic::part_of;
 use super::fact::{FACT_REVISION, apply_fact, insert_fact, newest_facts};
 use super::seed::{Seed, SeedFact, SeedSite, model_body, model_fact_id};
 use super::{Device, Gateway, Registry, Site, SiteEntry, is_id, model};
+use crate::evaluate::GATEWAYS_MAX;
 use crate::journal::{Act, append};
 use crate::secret::Secret;
 use crate::selfwatch::{PREFIX, is_synthetic};
@@ -40,6 +41,11 @@ pub enum RegistryError {
     /// The gateway stands on another site.
     #[error("the gateway {0:?} stands on site {1:?}; give a replacement another name")]
     OtherSite(String, String),
+    /// There are as many gateways as one centre judges.
+    #[error(
+        "{0:?} is not added: this centre has {GATEWAYS_MAX} gateways, as many as it judges alarms for; a replacement may take the old gateway's name (--rekey), further sites need another centre"
+    )]
+    TooManyGateways(String),
     /// A value does not fit; says what would.
     #[error("{0}")]
     Invalid(String),
@@ -162,6 +168,9 @@ impl State {
                 apply_fact(&tx, &entry.site.id, fact, now_ms, &mut report).await?;
             }
         }
+        if let Some(last) = report.gateways_added.last() {
+            need_room(&tx, last, 0).await?;
+        }
         if !report.is_unchanged() {
             let act =
                 Act { at: now_ms, actor: "seed", action: "registry.seed", subject: "registry" };
@@ -209,6 +218,9 @@ impl State {
                 return Err(RegistryError::HasKey(name.to_owned()));
             }
         }
+        if found.is_none() {
+            need_room(&tx, name, 1).await?;
+        }
         let new = SeedKey { name, site, key: Some(&key), replaces: None, now_ms };
         let row = write_gateway(&tx, found, new).await?;
         next_count(&tx, REGISTRY_REVISION).await?;
@@ -222,6 +234,16 @@ impl State {
 pub(super) async fn need_site(tx: &DatabaseTransaction, id: &str) -> Result<(), RegistryError> {
     let found = site::Entity::find_by_id(id).one(tx).await.during("reading a site")?;
     found.map(drop).ok_or_else(|| RegistryError::NoSuchSite(id.to_owned()))
+}
+
+/// Refuses a gateway that would be one too many, `new` of which are to be added: its blocks would be stored and judged by
+/// no rule.
+async fn need_room(tx: &DatabaseTransaction, name: &str, new: u64) -> Result<(), RegistryError> {
+    let known = gateway::Entity::find().count(tx).await.during("counting gateways")?;
+    match known.saturating_add(new) <= GATEWAYS_MAX as u64 {
+        true => Ok(()),
+        false => Err(RegistryError::TooManyGateways(name.to_owned())),
+    }
 }
 
 /// Writes a site and its devices if they differ from what is there, and records the new model as a fact.

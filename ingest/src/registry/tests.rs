@@ -126,6 +126,30 @@ fn bad_key_file_is_named_but_not_shown() {
     assert!(said.contains("64 hex digits") && !said.contains("5eba"), "{said}");
 }
 
+// Goal: a site whose model would be too large is refused with its size, the bound and what to do; one at the bound is taken.
+#[test]
+fn sites_are_bounded() {
+    let head = EXAMPLE.split_once("[[site.").unwrap().0;
+    let device = |n: usize, points: &str| {
+        format!("[[site.device]]\nid = \"d{n}\"\nrole = \"other\"\npoints = [{points}]\n")
+    };
+    let site = |count: usize, points: &str| {
+        (0..count).fold(head.to_owned(), |text, n| text + &device(n, points))
+    };
+    let known = wire::quantity::QUANTITIES.iter().take(17);
+    let points: Vec<_> =
+        known.map(|q| format!("{{ quantity = \"{}\", period_ms = 1000 }}", q.name)).collect();
+    let most = wire::limits::DEVICES_MAX;
+    assert!(Seed::parse(&site(most, ""), Path::new(".")).is_ok());
+    let said = problems(&site(most + 1, ""));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("4097 devices") && said[0].contains("at most 4096"), "{said:?}");
+    assert!(said[0].contains("several sites"), "{said:?}");
+    let said = problems(&site(most, &points.join(", ")));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("69632 points") && said[0].contains("at most 65536"), "{said:?}");
+}
+
 // Applying a file twice changes nothing the second time; a change makes one new model fact and keeps expected_since.
 #[tokio::test]
 async fn seed_is_idempotent_and_yields_facts_for_the_log() {

@@ -15,13 +15,14 @@ use wire::{Epoch, GatewayName};
 use super::desk::Desk;
 use super::selfwatch::Shown;
 use super::{Lock, RunError};
-use crate::api::{ApiConfig, Hub, Parts as ApiParts, SetupToken};
+use crate::api::{ApiConfig, Busy, Hub, Parts as ApiParts, SetupToken};
 use crate::backup::UNFINISHED;
 use crate::clock::Clock;
 use crate::completeness::Completeness;
 use crate::config::{Config, StoreConfig};
 use crate::evaluate::Board;
 use crate::live::Live;
+use crate::log::lineage::LINEAGE_KEY;
 use crate::log::record::CentreRecord;
 use crate::log::writer::WriterStats;
 use crate::log::{Follower, Lineage, Progress, Shared, tail};
@@ -39,8 +40,6 @@ use crate::store::sink::SinkKind;
 
 /// What the records of starts may use beyond the log's bound: thousands of starts on a full log.
 const START_BYTES: u64 = 1 << 20;
-/// Where the lineage of starts lies in the log.
-const LINEAGE_KEY: &[u8] = b"lineage";
 
 /// Files and folders below the state folder.
 #[derive(Debug, Clone)]
@@ -134,19 +133,23 @@ pub(super) fn open(
     config: &Config,
     clock: Arc<dyn Clock>,
     (acker, outbox): (Arc<Sessions>, Sender<Outgoing>),
+    busy: &Busy,
 ) -> Result<Opened, RunError> {
+    let busy = |with: &'static str| busy.store(Arc::new(with));
     let now = clock.now_ms();
     let paths = Paths::of(config)?;
     let lock = Lock::take(&paths.root)?;
     if let Ok(backup) = std::fs::read_to_string(paths.root.join(UNFINISHED)) {
         return Err(RunError::Unfinished { backup });
     }
+    busy("the state database and the registry");
     let state = runtime.block_on(open_state(config, &paths, now))?;
     let registry = runtime.block_on(state.load_registry()).map_err(RunError::State)?;
     let registrar = Arc::new(Registrar::new(registry));
     let quarantine = Quarantine::open(&paths.root, config.log.quarantine_bytes_max);
     let quarantine = Arc::new(quarantine.map_err(RunError::Quarantine)?);
     spool::fail_point!("start.state");
+    busy("the durable log");
     let log = open_log(config.log.bytes_max, &paths.log, now)?;
     spool::fail_point!("start.log");
     let (mut log, receiver, shared) = begin(log, draw()?, now)?;
@@ -156,6 +159,7 @@ pub(super) fn open(
     let [one, two] = followers;
     let followers = [one.map_err(RunError::Log)?, two.map_err(RunError::Log)?];
     let refused = RefusedBlocks::new(Arc::clone(&quarantine), log.reader().map_err(RunError::Log)?);
+    busy("the store");
     let store = super::store::open(&config.store, &paths, Arc::new(refused), config.log.hole_max)?;
     let hub = Arc::new(Hub::new(now));
     let parts = Parts {

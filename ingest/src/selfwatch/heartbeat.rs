@@ -129,7 +129,7 @@ impl Target {
             .header("connection", "close")
             .body(Body::empty())
             .expect("a path of graphic characters and constant headers");
-        let answered = async {
+        let mut answered = Box::pin(async {
             let answer = sender.send_request(request).await.map_err(wrong)?;
             match answer.status() {
                 status if status.is_success() => Ok(()),
@@ -138,14 +138,18 @@ impl Target {
                     status: status.as_u16(),
                 }),
             }
+        });
+        // The connection serves both directions. It ends as soon as the watcher has answered and closed, which may be in
+        // the very step that brings the answer: that is looked for before anything is called a failure.
+        let mut connection = Box::pin(connection);
+        let ended = tokio::select! {
+            answered = &mut answered => return answered,
+            ended = &mut connection => ended,
         };
-        tokio::select! {
-            answered = answered => answered,
-            // It serves both directions; where it ends first there will be no answer.
-            ended = connection => match ended {
-                Err(source) => Err(wrong(source)),
-                Ok(()) => Err(HeartbeatError::Slow { host: self.host.clone() }),
-            },
+        drop(connection);
+        match (answered.await, ended) {
+            (Err(HeartbeatError::Http { .. }), Err(source)) => Err(wrong(source)),
+            (answered, _) => answered,
         }
     }
 }

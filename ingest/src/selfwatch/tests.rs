@@ -138,3 +138,36 @@ fn addresses_of_the_watcher_are_read_and_hidden() {
     assert!(!format!("{target:?}").contains("5f2b"));
     assert!(Target::parse("http://127.0.0.1:8000/ping?x=1").is_some());
 }
+
+// Goal: an answer counts however soon the watcher closes behind it, a refusal is one, and a watcher that closes without a
+// word has not heard. Method: a listener that does each.
+#[tokio::test]
+async fn an_answer_counts_although_the_connection_ends_with_it() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let target = Target::parse(&format!("http://{at}/ping")).unwrap();
+    for (answer, words) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None),
+        ("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", None),
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", Some("answers 404")),
+        ("", Some("does not answer as HTTP")),
+    ] {
+        let answers = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (beat, ()) = tokio::join!(target.beat(), answers);
+        let said = beat.err().map(|error| error.to_string());
+        let is_so = match (&said, words) {
+            (None, None) => true,
+            (Some(said), Some(words)) => said.contains(words),
+            _ => false,
+        };
+        assert!(is_so, "{answer:?}: {said:?}");
+    }
+}

@@ -20,6 +20,10 @@ async fn alarm_is_listed_shown_and_explained() {
         (&alarm["site_name"], &alarm["county_name"]),
         (&json!("甲厂"), &json!("香格里拉市"))
     );
+    assert_eq!(
+        (&alarm["site_name_en"], &alarm["county_name_en"]),
+        (&json!("Works A"), &json!("Shangri-La"))
+    );
     assert_eq!((&alarm["severity"], &alarm["source_level"]), (&json!(2), &json!("一级")));
     assert_eq!(
         (&alarm["value"], &alarm["limit"], &alarm["unit"]),

@@ -31,13 +31,14 @@ const ORANGE: u8 = 2;
 pub(super) struct Moment {
     /// The centre's time of the log record.
     pub(super) now: Ms,
-    /// Event time of the newest sample behind the decision.
-    pub(super) sample_at: Ms,
+    /// Event time of the newest sample behind the decision; `None` before the first block whose time is believed.
+    pub(super) sample_at: Option<Ms>,
 }
 
 impl Moment {
+    /// Whether the newest sample is young enough to page for. Where there is none, nothing is known of the present.
     pub(super) fn is_current(self) -> bool {
-        self.now - self.sample_at <= PAGE_HORIZON_MS
+        self.sample_at.is_some_and(|sample_at| self.now - sample_at <= PAGE_HORIZON_MS)
     }
 }
 
@@ -109,6 +110,11 @@ impl<T: Verdict> Duty<T> {
             duty.stand(transition.condition(), transition, paged);
         }
         duty
+    }
+
+    /// The alarms as duty staff see them, each with whether they were paged for it.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&T, bool)> {
+        self.told.values().map(|told| (&told.transition, told.paged.is_some()))
     }
 
     /// The live lane decided something.
@@ -457,7 +463,8 @@ fn page_late<T: Verdict>(turn: &T) -> Page {
 }
 
 fn turn_event<T: Verdict>(transition: T, page: Page, at: Moment) -> Output<T> {
-    Output::Duty(DutyEvent::Turn { transition, page, sample_at: at.sample_at, decided_at: at.now })
+    let sample_at = at.sample_at.unwrap_or_else(|| transition.time());
+    Output::Duty(DutyEvent::Turn { transition, page, sample_at, decided_at: at.now })
 }
 
 fn amend_event<T: Verdict>(was: T, is: Option<T>, standing: Option<T>, at: Moment) -> Output<T> {

@@ -118,7 +118,7 @@ impl<S: Step> Lane<S> {
         // The loss lies before the first time that is believed, however many blocks of wrong times stand between.
         let broken = broken || self.missing;
         self.missing = broken && first.is_none();
-        self.enter(block, first.or(self.now), broken || leapt);
+        self.enter(block, first, broken || leapt);
         if let Some(first) = first.filter(|_| broken && self.now.is_none()) {
             // An engine that begins in the middle: that nothing was heard before `first` proves nothing.
             self.facts_until(first, out);
@@ -138,9 +138,11 @@ impl<S: Step> Lane<S> {
         if !block.ahead {
             self.advance(closed_at, out);
         }
-        let at = self.now.unwrap_or(closed_at);
-        self.head =
-            Some(Head { at, sample_at: sample_at.unwrap_or(at), received_at: block.received_at });
+        // A block of which no time is believed is no head: it says nothing of the present, and receiving it proves none.
+        if let (Some(at), Some(_)) = (self.now, first) {
+            let sample_at = sample_at.unwrap_or(at);
+            self.head = Some(Head { at, sample_at, received_at: block.received_at });
+        }
         self.note(&out[from..]);
     }
 
@@ -156,11 +158,14 @@ impl<S: Step> Lane<S> {
         before.is_some_and(|before| offset.saturating_sub(before.1) > STEP_FORWARD_MS)
     }
 
-    /// Opens a time segment or marks a break, as the block's place asks.
+    /// Opens a time segment or marks a break, as the block's place asks; `first`: the first time of the block that is
+    /// believed. Without one the lane stays where it was, and the next block that has one is held against that place:
+    /// whether time went back is seen there only.
     fn enter(&mut self, block: &BlockRecord<S::Quality>, first: Option<Ms>, broken: bool) {
+        let Some(first) = first else { return };
         let place = (block.key.epoch, block.clock.segment);
         let before = self.place.replace(place);
-        let (Some(before), Some(now), Some(first)) = (before, self.now, first) else { return };
+        let (Some(before), Some(now)) = (before, self.now) else { return };
         let new_epoch = before.0 != place.0;
         // The block counts the steps of its epoch, so that a lane with a hole numbers its segments as one without.
         let steps = if new_epoch {
@@ -244,16 +249,18 @@ impl<S: Step> Lane<S> {
         self.now.map_or(t, |now| t.max(now))
     }
 
-    /// Applies the facts up to `t`, inclusive: at the same time facts come before samples.
+    /// Applies the facts up to `t`, inclusive: at the same time facts come before samples. What was recorded before the
+    /// first block takes effect with it: an engine whose time began with a fact would take what it heard of nobody since
+    /// then for silence.
     fn facts_until(&mut self, t: Ms, out: &mut Vec<S::Transition>) {
         while self.facts.keys().next().is_some_and(|(at, _)| *at <= t) {
-            self.next_fact(out);
+            self.next_fact(t, out);
         }
     }
 
-    fn next_fact(&mut self, out: &mut Vec<S::Transition>) {
+    fn next_fact(&mut self, until: Ms, out: &mut Vec<S::Transition>) {
         let Some(((at, _), fact)) = self.facts.pop_first() else { return };
-        let at = self.at_least_now(at);
+        let at = self.now.map_or(until, |now| at.max(now));
         self.engine.advance(at, out);
         self.engine.fact(&fact, at, out);
         if self.now.is_some() {

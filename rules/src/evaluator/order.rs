@@ -316,6 +316,13 @@ impl<Q> Order<Q> {
         self.waiting.contains_key(&key)
     }
 
+    /// Whether no block waits for its turn. One of an epoch that is in no chain has none: a hole that it makes closes never,
+    /// and the live lane must not wait for that.
+    pub(super) fn is_run_through(&self) -> bool {
+        self.waiting.is_empty()
+            || self.chain.iter().all(|place| !self.counts.contains_key(&place.epoch))
+    }
+
     pub(super) fn waiting_count(&self) -> usize {
         self.waiting.len()
     }

@@ -123,6 +123,11 @@ pub(super) fn manifest(
     check_value(key, bytes, crc).map(Some)
 }
 
+pub(super) fn manifest_count(conn: &Connection, no: u32) -> rusqlite::Result<u64> {
+    let mut statement = conn.prepare_cached("SELECT count(*) FROM manifest WHERE gateway = ?1")?;
+    statement.query_row(params![no], |r| r.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
+
 pub(super) fn sha(
     conn: &Connection,
     no: u32,

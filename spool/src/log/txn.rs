@@ -177,6 +177,16 @@ impl<'a> Txn<'a> {
         Ok(here || self.log.manifest(gateway, key)?.is_some())
     }
 
+    /// Manifests of a gateway, in the log and in this transaction; one that is put again in it counts twice.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn manifest_count(&self, gateway: &str) -> Result<u64, Error> {
+        let Some(no) = self.known(gateway) else { return Ok(0) };
+        let here = self.manifests.keys().filter(|(of, _)| *of == no).count() as u64;
+        Ok(here + self.log.manifest_count(no)?)
+    }
+
     /// Digest of a block, in the log or in this transaction: see [`Log::block_sha`].
     ///
     /// # Errors

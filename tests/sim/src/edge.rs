@@ -63,6 +63,8 @@ pub(crate) struct Edge {
     pub(crate) running: Option<Running>,
     /// True time when it starts again, ms.
     pub(crate) back_at: i64,
+    /// Until when its clock is ahead, after a jump; 0 = it is not.
+    pub(crate) jump_until: i64,
     pub(crate) starts_unset: bool,
     pub(crate) cut_until: i64,
     pub(crate) dead: BTreeSet<&'static str>,
@@ -139,6 +141,7 @@ impl Edge {
             rate: 12,
             running: None,
             back_at: 0,
+            jump_until: 0,
             starts_unset: false,
             cut_until: 0,
             dead: BTreeSet::new(),

@@ -65,6 +65,8 @@ faults! {
     Store = "store",
     /// The cursors lag behind the log.
     Lag = "lag",
+    /// Several gateways share the site, the log and its quotas, each with faults of its own.
+    Several = "several",
 }
 
 impl Fault {

@@ -1,7 +1,7 @@
 //! One run: faults for a while, then quiet until everything has settled, then the checks.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use ingest::evaluate::CatalogueEngines;
@@ -38,12 +38,13 @@ const LONG_STEP_MS: i64 = 20_000;
 /// True time after the faults from which the lasting leak is there, ms.
 const LASTING_AFTER_MS: i64 = 20_000;
 
-/// What all runs of a process share: the rules, a runtime for the state database, the database of a fresh centre.
+/// What all runs of a thread share: the rules, a runtime for the state database, the database of a fresh centre for
+/// each number of gateways.
 #[derive(Debug)]
 pub(crate) struct Ground {
     runtime: Arc<Runtime>,
     engines: CatalogueEngines,
-    template: Vec<u8>,
+    templates: Vec<Vec<u8>>,
 }
 
 impl Ground {
@@ -55,36 +56,9 @@ impl Ground {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let engines = CatalogueEngines::new(ingest::run::catalogue()?);
-        let folder = temporary()?;
-        let path = folder.path().join("state.db");
-        let mut gateways = String::new();
-        for number in 0..GATEWAYS_MAX {
-            let name = format!("gw-{}", number + 1);
-            let key = folder.path().join(format!("{name}.key"));
-            std::fs::write(key, crate::edge::key_of(number).to_hex())?;
-            let (gas, meter) = (device_id("gas", number), device_id("meter", number));
-            gateways += &format!(
-                "[[site.gateway]]\nname = \"{name}\"\nkey_file = \"{name}.key\"\n\
-                 [[site.device]]\nid = \"{gas}\"\nrole = \"gas_detector\"\ngateway = \"{name}\"\n\
-                 points = [{{ quantity = \"gas_lel\", period_ms = 1000 }}]\n\
-                 [[site.device]]\nid = \"{meter}\"\nrole = \"production\"\ngateway = \"{name}\"\n\
-                 points = [{{ quantity = \"ep_imp\", period_ms = 1000 }}, {{ quantity = \"p_total\", period_ms = 1000 }}]\n"
-            );
-        }
-        let text = format!(
-            "[[site]]\nid = \"{SITE}\"\nname = \"甲厂\"\nuscc = \"91533401MA6N8A122Y\"\ncounty = \"533401\"\n\
-             sectors = [\"危化\"]\nzone = \"Asia/Shanghai\"\n{gateways}"
-        );
-        let seed = Seed::parse(&text, folder.path());
-        let seed = seed.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        runtime.block_on(async {
-            let state = State::open(&path).await?;
-            state.apply_seed(&seed, BASE - 1_000).await?;
-            state.close().await?;
-            anyhow::Ok(())
-        })?;
-        let template = std::fs::read(&path)?;
-        Ok(Self { runtime: Arc::new(runtime), engines, template })
+        let templates = (1..=GATEWAYS_MAX).map(|gateways| template(&runtime, gateways));
+        let templates = templates.collect::<Result<_>>()?;
+        Ok(Self { runtime: Arc::new(runtime), engines, templates })
     }
 
     pub(crate) fn engines(&self) -> &CatalogueEngines {
@@ -94,8 +68,42 @@ impl Ground {
 
 /// Which devices are dead together.
 const DEAD: [&[&str]; 4] = [&[], &["gas"], &["meter"], &["gas", "meter"]];
-/// Gateways of the site.
-const GATEWAYS_MAX: usize = 1;
+/// Gateways of the site at most.
+const GATEWAYS_MAX: usize = 3;
+/// How often there are several, where there may be: each costs as much time as a run with one.
+const SEVERAL_P: f64 = 0.15;
+
+/// The state database of a centre that knows one site with so many gateways, each with a gas detector and a meter.
+fn template(runtime: &Runtime, gateways: usize) -> Result<Vec<u8>> {
+    let folder = temporary()?;
+    let path = folder.path().join("state.db");
+    let mut text = format!(
+        "[[site]]\nid = \"{SITE}\"\nname = \"甲厂\"\nuscc = \"91533401MA6N8A122Y\"\ncounty = \"533401\"\n\
+         sectors = [\"危化\"]\nzone = \"Asia/Shanghai\"\n"
+    );
+    for number in 0..gateways {
+        let name = format!("gw-{}", number + 1);
+        let key = folder.path().join(format!("{name}.key"));
+        std::fs::write(key, crate::edge::key_of(number).to_hex())?;
+        let (gas, meter) = (device_id("gas", number), device_id("meter", number));
+        text += &format!(
+            "[[site.gateway]]\nname = \"{name}\"\nkey_file = \"{name}.key\"\n\
+             [[site.device]]\nid = \"{gas}\"\nrole = \"gas_detector\"\ngateway = \"{name}\"\n\
+             points = [{{ quantity = \"gas_lel\", period_ms = 1000 }}]\n\
+             [[site.device]]\nid = \"{meter}\"\nrole = \"production\"\ngateway = \"{name}\"\n\
+             points = [{{ quantity = \"ep_imp\", period_ms = 1000 }}, {{ quantity = \"p_total\", period_ms = 1000 }}]\n"
+        );
+    }
+    let seed = Seed::parse(&text, folder.path());
+    let seed = seed.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    runtime.block_on(async {
+        let state = State::open(&path).await?;
+        state.apply_seed(&seed, BASE - 1_000).await?;
+        state.close().await?;
+        anyhow::Ok(())
+    })?;
+    Ok(std::fs::read(&path)?)
+}
 
 /// Files of a run: in memory where the system offers that.
 fn temporary() -> Result<TempDir> {
@@ -104,13 +112,17 @@ fn temporary() -> Result<TempDir> {
     made.context("a temporary folder")
 }
 
-/// The ground of this process.
+/// The ground of this thread: each has its own, so that all threads of its runs can stay on one processor.
 ///
 /// # Panics
 /// Where it cannot be made: nothing can be simulated then.
-pub(crate) fn ground() -> &'static Ground {
-    static GROUND: OnceLock<Ground> = OnceLock::new();
-    GROUND.get_or_init(|| Ground::new().expect("rules and a temporary folder"))
+fn ground() -> &'static Ground {
+    thread_local! {
+        // Never freed: the few threads that play runs live as long as the process.
+        static GROUND: &'static Ground =
+            Box::leak(Box::new(Ground::new().expect("rules and a temporary folder")));
+    }
+    GROUND.with(|ground| *ground)
 }
 
 /// Runs a seed with some kinds of faults.
@@ -154,8 +166,8 @@ pub(crate) struct World {
     long_until: i64,
     mood_until: i64,
     full_until: i64,
-    image: Option<std::path::PathBuf>,
-    jump_until: i64,
+    /// An image of a gateway's disk, and whose.
+    image: Option<(usize, std::path::PathBuf)>,
     _folder: TempDir,
 }
 
@@ -168,7 +180,9 @@ impl World {
         let seconds = usize::try_from((HOT_STEPS + QUIET_STEPS) * 3 + 4 * LONG_MS / 1_000)?;
         let mut edges = Vec::new();
         let mut plants = Vec::new();
-        for number in 0..GATEWAYS_MAX {
+        let several = has(Fault::Several) && (faults.len() == 1 || dice.chance(SEVERAL_P));
+        let gateways = if several { dice.pick(&[2, GATEWAYS_MAX]) } else { 1 };
+        for number in 0..gateways {
             let clock = Arc::new(EdgeClock::new(time.clone()));
             let small = has(Fault::SmallSpool) && dice.chance(0.5);
             let spool_max = if small { 120 << 10 } else { 8 << 20 };
@@ -177,8 +191,13 @@ impl World {
         }
         let clock = Arc::new(CentreClock::new(time.clone()));
         let runtime = Arc::clone(&ground.runtime);
-        let mut centre =
-            Centre::new(folder.path(), &ground.template, clock, runtime, ground.engines.clone())?;
+        let mut centre = Centre::new(
+            folder.path(),
+            &ground.templates[gateways - 1],
+            clock,
+            runtime,
+            ground.engines.clone(),
+        )?;
         if has(Fault::SmallLog) && dice.chance(0.5) {
             centre.log_max = 600 << 10;
             centre.quota = 300 << 10;
@@ -199,7 +218,6 @@ impl World {
             mood_until: 0,
             full_until: 0,
             image: None,
-            jump_until: 0,
             _folder: folder,
         })
     }
@@ -312,9 +330,10 @@ impl World {
             self.kill_gateway(number, now)?;
         }
         if self.may(Fault::Image, 0.02) && self.image.is_none() {
-            self.image = Some(self.edges[number].disk.copy("image")?);
+            self.image = Some((number, self.edges[number].disk.copy("image")?));
         }
-        let restores = self.image.is_some() && self.may(Fault::Image, 0.015);
+        let has_image = self.image.as_ref().is_some_and(|(of, _)| *of == number);
+        let restores = has_image && self.may(Fault::Image, 0.015);
         if restores || self.may(Fault::NewDisk, 0.004) {
             self.exchange_disk(number, now, restores)?;
         }
@@ -327,11 +346,14 @@ impl World {
             self.findings.count("clocks back", 1);
         } else if can_step && self.may(Fault::Jump, 0.006) {
             self.edges[number].clock.step(off + 300_000, true);
-            self.jump_until = now + 20_000;
+            self.edges[number].jump_until = now + 20_000;
             self.findings.count("clocks ahead", 1);
-        } else if can_step && self.jump_until > 0 && now >= self.jump_until {
+        } else if can_step
+            && self.edges[number].jump_until > 0
+            && now >= self.edges[number].jump_until
+        {
             self.edges[number].clock.step(0, true);
-            self.jump_until = 0;
+            self.edges[number].jump_until = 0;
         }
         Ok(())
     }
@@ -370,7 +392,7 @@ impl World {
         let edge = &mut self.edges[number];
         edge.end();
         let old = match &image {
-            Some(image) => edge.disk.exchange(image)?,
+            Some((_, image)) => edge.disk.exchange(image)?,
             None => edge.disk.wipe()?,
         };
         drop(std::fs::remove_dir_all(old));

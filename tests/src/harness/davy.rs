@@ -177,12 +177,11 @@ impl Centre {
         self.process.as_ref().context("it does not run")?.signal(name)
     }
 
-    /// Waits until its API answers.
+    /// Waits until its API answers and it has started.
     pub async fn up(&self) {
-        let (client, url) = (self.client.clone(), self.url("/healthz"));
-        wait_for("davy-ingest to answer", Duration::from_secs(30), || {
-            let (client, url) = (client.clone(), url.clone());
-            async move { client.get(url).send().await.map(drop).map_err(|e| e.to_string()) }
+        wait_for("davy-ingest to answer", Duration::from_secs(30), || async {
+            let (_, health) = self.health("/healthz").await.map_err(|e| format!("{e:#}"))?;
+            if health["status"] == "starting" { Err(health.to_string()) } else { Ok(()) }
         })
         .await;
     }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 /// More than any message of a test.
 const PACKET_MAX: usize = 4 << 20;
-/// How long the broker may take to confirm something.
+/// How long the broker may take to confirm something, also the last of many.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A message with its topic.
@@ -67,6 +67,35 @@ impl Peer {
         self.publish_as(topic, false, payload).await
     }
 
+    /// Publishes many, one behind the other without waiting between them, until the broker has all.
+    ///
+    /// # Errors
+    /// When the broker does not take one.
+    pub async fn publish_all(
+        &mut self,
+        messages: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> Result<()> {
+        for (topic, payload) in messages {
+            self.client.publish(topic, QoS::AtLeastOnce, false, payload).await?;
+            self.published += 1;
+        }
+        self.confirmed().await
+    }
+
+    /// Publishes many with QoS 0, of which nobody confirms anything.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn throw_all(
+        &mut self,
+        messages: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> Result<()> {
+        for (topic, payload) in messages {
+            self.client.publish(topic, QoS::AtMostOnce, false, payload).await?;
+        }
+        Ok(())
+    }
+
     /// The same; the broker keeps the message for whoever subscribes later.
     ///
     /// # Errors
@@ -79,6 +108,10 @@ impl Peer {
         ensure!(payload.len() < PACKET_MAX, "too long for this client");
         self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await?;
         self.published += 1;
+        self.confirmed().await
+    }
+
+    async fn confirmed(&mut self) -> Result<()> {
         let wanted = self.published;
         let confirmed = self.seen.wait_for(|s| s.confirmed >= wanted || s.ended.is_some());
         let seen = timeout(PATIENCE, confirmed).await.context("no answer of the broker")??;

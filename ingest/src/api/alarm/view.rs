@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Parsed;
 use crate::alarms::Occurrence;
-use crate::registry::{Registry, county};
+use crate::registry::{Registry, Site, county};
 
 /// An alarm as listed: one raise of one rule at one scope.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -24,8 +24,10 @@ pub(in crate::api) struct Alarm {
     name_en: String,
     site: String,
     site_name: String,
+    site_name_en: String,
     county: String,
     county_name: String,
+    county_name_en: String,
     device: Option<String>,
     scope: String,
     /// 1 红 … 4 蓝.
@@ -110,7 +112,9 @@ pub(in crate::api) fn view(
     let doubtful = transition.as_ref().and_then(doubtful);
     let site = registry.site(&occurrence.site).map(|entry| &entry.site);
     let county = site.map_or(String::new(), |site| site.county.clone());
-    let site_name = site.map_or_else(|| occurrence.site.clone(), |site| site.name.zh.clone());
+    let name = |of: fn(&Site) -> &String| {
+        site.map_or_else(|| occurrence.site.clone(), |site| of(site).clone())
+    };
     Alarm {
         id: occurrence.id.clone(),
         occurrence: occurrence.number,
@@ -120,8 +124,10 @@ pub(in crate::api) fn view(
         name_zh: card.name.zh,
         name_en: card.name.en,
         site: occurrence.site.clone(),
-        site_name,
+        site_name: name(|site| &site.name.zh),
+        site_name_en: name(|site| &site.name.en),
         county_name: county::name_zh(&county).to_owned(),
+        county_name_en: county::name_en(&county).to_owned(),
         county,
         device: occurrence.device.clone(),
         scope: occurrence.scope.clone(),

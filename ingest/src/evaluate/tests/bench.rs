@@ -26,6 +26,7 @@ use super::super::{
 };
 use crate::alarms::AlarmChange;
 use crate::clock::Clock;
+use crate::log::lineage::LINEAGE_KEY;
 use crate::log::record::{BlockMeta, CentreRecord, Decided, kind};
 use crate::log::{Follower, Lineage, LogRecord, Progress, RecordBody, Shared};
 use crate::receive::gateway::{Kept, key_of};
@@ -96,7 +97,16 @@ pub(super) fn plant_of(detectors: &[(&str, &str)]) -> SiteModel {
 }
 
 impl Bench {
+    /// A log that has the start of the centre and the registry.
     pub(super) fn new() -> Self {
+        let mut bench = Self::bare();
+        let model = Box::new(plant());
+        bench.fact("site:s1", 1, FactBody::Site { model });
+        bench
+    }
+
+    /// A log that has nothing but the start of the centre.
+    pub(super) fn bare() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -136,8 +146,6 @@ impl Bench {
             folder,
         };
         bench.start();
-        let model = Box::new(plant());
-        bench.fact("site:s1", 1, FactBody::Site { model });
         bench
     }
 
@@ -184,6 +192,13 @@ impl Bench {
     pub(super) fn start_after(&mut self, lineage: Lineage) {
         self.lineage = lineage;
         self.start();
+    }
+
+    /// Writes the starts into the log, as the service does.
+    pub(super) fn keep_lineage(&mut self) {
+        let mut txn = self.log.begin();
+        txn.put(LINEAGE_KEY, Some(&self.lineage.encode()));
+        txn.commit().unwrap();
     }
 
     pub(super) fn lineage(&self) -> Lineage {
@@ -319,7 +334,7 @@ impl Bench {
     pub(super) fn joined(&mut self, epoch: u64) {
         let mut txn = self.log.begin();
         self.kept.chain.note_link(GATEWAY, epoch, None);
-        for record in self.kept.chain.place(&txn, GATEWAY) {
+        for record in self.kept.chain.place(&txn, GATEWAY, true) {
             txn.append(&record.encode().as_new(GATEWAY, BASE));
         }
         txn.put(&key_of(GATEWAY), Some(&self.kept.encode()));
@@ -403,9 +418,14 @@ impl Bench {
     }
 
     /// The same, with what was decided about it at receive.
-    pub(super) fn block_as(
+    pub(super) fn block_as(&mut self, epoch: u64, second: i64, lel: f64, received: (i64, Decided)) {
+        self.block_at((epoch, u64::try_from(second + 1).unwrap()), second, lel, received);
+    }
+
+    /// Block `seq` of an epoch, closed at `second`.
+    pub(super) fn block_at(
         &mut self,
-        epoch: u64,
+        (epoch, seq): (u64, u64),
         second: i64,
         lel: f64,
         (received, decided): (i64, Decided),
@@ -418,7 +438,7 @@ impl Bench {
         let block = Block {
             gateway: GatewayName::new(GATEWAY).unwrap(),
             epoch: Epoch(epoch),
-            seq: u64::try_from(second + 1).unwrap(),
+            seq,
             link: None,
             clock: BlockClock {
                 state: ClockState::Synced,

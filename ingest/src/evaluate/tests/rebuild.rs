@@ -1,9 +1,13 @@
 //! A start of the centre on a log that has evicted its beginning.
 
+use std::sync::Arc;
+
 use rules::fact::FactBody;
 
 use super::bench::{Bench, plant_of, run};
 use crate::alarms::{Occurrence, OccurrenceFilter};
+use crate::cli::{CliError, JournalOrder, journal};
+use crate::state::State;
 
 /// A plant with a gateway that sends and one that never does; a reading a second until `until`, snapshots on the way.
 fn settled(until: i64, lel: impl Fn(i64) -> f64) -> Bench {
@@ -30,6 +34,45 @@ fn active(bench: &Bench) -> Vec<String> {
     let mut lines: Vec<_> = found.into_iter().filter(|o| o.active).map(line).collect();
     lines.sort();
     lines
+}
+
+// Goal: of a log that has evicted its beginning `journal replay` replays what is left, from the snapshots that it names, and
+// that is what `journal print --since-snapshot` prints; what cannot be replayed it says. Method: a leak before the eviction
+// and one behind the second-newest snapshot.
+#[test]
+fn a_log_without_its_beginning_is_replayed_from_snapshots() {
+    let leak = |second: i64| if (100..150).contains(&second) || second >= 385 { 60.0 } else { 3.0 };
+    let mut bench = settled(400, leak);
+    bench.keep_lineage();
+    let all = bench.verdict_lines().len();
+    let mut call = |order: JournalOrder| {
+        bench.stand_still(async |paths| {
+            let state = State::open(&paths.state).await.unwrap();
+            let catalogue = Arc::new(rules::Catalogue::built_in().unwrap());
+            let mut output = Vec::new();
+            let done = journal::run(order, &state, &paths.log, catalogue, &mut output).await;
+            state.close().await.unwrap();
+            done.map(|()| String::from_utf8(output).unwrap())
+        })
+    };
+    let replayed = call(JournalOrder::Replay { in_order: false }).unwrap();
+    assert_eq!(replayed, call(JournalOrder::Print { since_snapshot: true }).unwrap());
+    assert!(replayed.contains("R21|s1/gas-1|raise"), "{replayed}");
+    assert!(replayed.lines().count() < all, "{all} before");
+    let refused = call(JournalOrder::Replay { in_order: true }).unwrap_err();
+    assert!(matches!(refused, CliError::NotWhole), "{refused}");
+    bench.age_snapshots();
+    let mut call = |order: JournalOrder| {
+        bench.stand_still(async |paths| {
+            let state = State::open(&paths.state).await.unwrap();
+            let catalogue = Arc::new(rules::Catalogue::built_in().unwrap());
+            let done = journal::run(order, &state, &paths.log, catalogue, &mut Vec::new()).await;
+            state.close().await.unwrap();
+            done
+        })
+    };
+    let refused = call(JournalOrder::Replay { in_order: false }).unwrap_err();
+    assert!(matches!(refused, CliError::NothingToBeginFrom), "{refused}");
 }
 
 // Goal: a gateway that never sent anything costs no other gateway its state. Method: silence is told, the log evicts,

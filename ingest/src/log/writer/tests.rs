@@ -234,3 +234,92 @@ fn the_store_goes_back_to_what_both_logs_share() {
         }
     }
 }
+
+/// Takes nothing while it is told to refuse; notes the blocks of each try.
+#[derive(Debug, Clone, Default)]
+struct Gate(Arc<Mutex<(bool, Vec<Vec<u64>>)>>);
+
+impl Gate {
+    fn refuse(&self, refuses: bool) {
+        self.0.lock().unwrap().0 = refuses;
+    }
+
+    /// The tries since the last look: the seqs of the blocks that were handed over.
+    fn tries(&self) -> Vec<Vec<u64>> {
+        std::mem::take(&mut self.0.lock().unwrap().1)
+    }
+}
+
+impl Store for Gate {
+    fn write(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        let mut gate = self.0.lock().unwrap();
+        gate.1.push(batch.blocks.iter().map(|b| b.block.seq).collect());
+        match gate.0 {
+            false => Ok(()),
+            true => Err(StoreError::Unavailable {
+                store: "gate",
+                reason: "shut".to_owned(),
+                pause_ms: 0,
+            }),
+        }
+    }
+    fn position(&self) -> Result<Option<Position>, StoreError> {
+        Ok(None)
+    }
+    fn reset_position(&mut self, _: Position) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn reader(&self) -> Arc<dyn HistoryReader> {
+        Arc::new(Blind)
+    }
+    fn retain(&mut self, _: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+// Goal: what a store did not take comes again as it was, however much the log has grown meanwhile: it may have taken a part,
+// and a store that is away for long gets no growing batches. A writer that is sent back forgets it and reads anew. Method:
+// steps against a store that refuses, with blocks logged in between.
+#[test]
+fn a_batch_that_was_not_taken_comes_again_as_it_was() {
+    let (mut rig, gate) = (Rig::new(), Gate::default());
+    rig.lineage.start(9, 1);
+    for seq in 1..=2 {
+        rig.block(seq, synced(1_000), Decided::default());
+    }
+    // The receiver is ahead of what is read here.
+    let head = 100;
+    let shared = Arc::new(Shared::new(head, rig.lineage.clone(), 0));
+    let told = Told {
+        progress: Arc::default(),
+        stats: Arc::default(),
+        live: Arc::new(Live::new(None)),
+        clock: Arc::new(Noon),
+    };
+    let follower = Follower::new(rig.log.reader().unwrap(), shared);
+    let mut writer = Writer::new(follower, Box::new(gate.clone()), told).unwrap();
+    let mut log = |seq| rig.block(seq, synced(1_000), Decided::default());
+
+    gate.refuse(true);
+    for seq in 3..=5 {
+        assert!(matches!(writer.step(Duration::ZERO), Err(WriteError::Store(_))));
+        log(seq);
+    }
+    assert_eq!(gate.tries(), [[1, 2], [1, 2], [1, 2]], "the same each time, and no more");
+    assert_eq!(writer.at, 0);
+    gate.refuse(false);
+    assert!(writer.step(Duration::ZERO).unwrap());
+    assert_eq!((gate.tries(), writer.at), (vec![vec![1, 2]], 2));
+    assert!(writer.step(Duration::ZERO).unwrap());
+    assert_eq!((gate.tries(), writer.at), (vec![vec![3, 4, 5]], 5), "then the rest, once");
+
+    gate.refuse(true);
+    log(6);
+    assert!(writer.step(Duration::ZERO).is_err());
+    log(7);
+    writer.go_back(Some(Position { log_id: 9, position: 4 }));
+    gate.refuse(false);
+    gate.tries();
+    assert!(writer.step(Duration::ZERO).unwrap());
+    assert_eq!((gate.tries(), writer.at), (vec![vec![5, 6, 7]], 7), "nothing held is left");
+}

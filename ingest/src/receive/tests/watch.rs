@@ -95,8 +95,8 @@ fn two_gateways_under_one_name_are_told() {
     assert_eq!(count, 1, "once, not with every block");
 }
 
-// Goal: the copy and the original are both stored, and only the order of the chain is evaluated: the original ends where
-// the copy was joined.
+// Goal: the copy and the original are both stored, and only the order of the chain is evaluated: the one that was there
+// first, as long as it goes on. When it has been silent for a while the copy is joined, and it ends.
 #[test]
 fn of_two_interleaving_epochs_one_is_evaluated() {
     let mut centre = Centre::new();
@@ -111,22 +111,31 @@ fn of_two_interleaving_epochs_one_is_evaluated() {
     };
     send(&mut centre, of(20, 2, 1), 2);
     let listed: &[Listed<'_>] = &[(30, Some((10, 1)), &[(1, 1)])];
-    let told = send(&mut centre, listing(of(30, 3, 1), listed), 3);
-    assert_eq!(told, ["chain_conflict"]);
+    let places = |centre: &Centre| {
+        let chain = centre.receiver.gateway(&name("g1")).unwrap().kept.chain.joined().to_vec();
+        chain.iter().map(|j| (j.epoch, j.last)).collect::<Vec<_>>()
+    };
+    send(&mut centre, listing(of(30, 3, 1), listed), 3);
+    let mut told = Vec::new();
     for seq in 2..5 {
-        send(&mut centre, of(20, 2, seq), 2);
-        send(&mut centre, of(30, 3, seq), 3);
+        let listed: &[Listed<'_>] = &[(20, Some((10, 1)), &[(1, seq)])];
+        told.extend(send(&mut centre, listing(of(20, 2, seq), listed), 2));
+        told.extend(send(&mut centre, of(30, 3, seq), 3));
     }
-    let chain = centre.receiver.gateway(&name("g1")).unwrap().kept.chain.joined().to_vec();
-    let places: Vec<_> = chain.iter().map(|j| (j.epoch, j.last)).collect();
-    assert_eq!(places, [(10, Some(1)), (20, Some(1)), (30, None)]);
+    assert_eq!(told, ["chain_conflict"], "once");
+    assert_eq!(places(&centre), [(10, Some(1)), (20, None)]);
     let blocks = centre.log.records.iter().filter(|r| r.kind == kind::BLOCK).count();
     assert_eq!(blocks, 9, "all are stored");
+    let at = NOW + crate::receive::block::TAIL_QUIET_MS;
+    let last = listing(of(30, 3, 5), &[(30, Some((10, 1)), &[(1, 5)])]);
+    centre.send_in("g1", 3, Item::Block(last.encode()), at);
+    centre.receiver.committed();
+    assert_eq!(places(&centre), [(10, Some(1)), (20, Some(4)), (30, None)]);
     assert_eq!(centre.want("g1"), None, "nothing waits for the other branch");
     // The original is judged no more, and goes on: that is said loudly.
     let mut told = Vec::new();
     for second in 1..60 {
-        let at = NOW + second * 1_000;
+        let at = at + second * 1_000;
         let block = of(20, 2, 4 + second.unsigned_abs());
         let block = Block { clock: Clock { closed_at: at, ..block.clock }, ..block };
         centre.send_in("g1", 2, Item::Block(block.encode()), at);

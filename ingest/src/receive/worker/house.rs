@@ -262,6 +262,9 @@ impl Worker {
         live.standing("log_crowded", self.crowded, now, || {
             "the durable log is at 80 % or beyond: backfill waits at the gateways; see store and evaluator lag".to_owned()
         });
+        live.standing("log_full", self.full, now, || {
+            "the durable log is full: no block of any gateway is taken and nothing new is judged; the gateways keep it. Mend the store (see its notice), or raise [log] bytes_max and restart".to_owned()
+        });
         live.standing("log_small", self.too_small, now, || {
             "the durable log is too small for what arrives: its reserve does not hold two snapshot intervals; raise [log] bytes_max".to_owned()
         });

@@ -302,6 +302,39 @@ fn the_log_evicts_only_what_nobody_needs() {
     assert_eq!(rig.worker.works.log.epoch("g1", 1).unwrap().logged.upto(), 6, "acked as before");
 }
 
+// Goal: a log that takes no block any more is told as what stops alarms, still takes its own ticks, and the next in order
+// is taken again once there is room.
+#[test]
+fn a_full_log_is_told_and_takes_again() {
+    let mut rig = Rig::new(1 << 30);
+    rig.send(1);
+    let mut txn = rig.worker.works.log.begin();
+    txn.put(b"filler", Some(&vec![0; 4 << 20]));
+    txn.commit().unwrap();
+    let (used, _) = rig.worker.works.log.size().unwrap();
+    rig.worker.works.log.bound(used * 100 / 99);
+    rig.pass(6_000);
+    rig.send(2);
+    rig.worker.keep_house().unwrap();
+    let notices = rig.worker.works.live.notices();
+    let full = notices.iter().find(|notice| notice.code == "log_full").expect("it is told");
+    assert_eq!(full.level, crate::api::source::NoticeLevel::AlarmsStopped);
+    assert!(full.en.contains("raise [log] bytes_max") && full.zh.contains("已满"), "{full:?}");
+    let taken = |rig: &Rig| rig.worker.works.log.epoch("g1", 1).unwrap().logged.upto();
+    assert_eq!(taken(&rig), 1, "neither logged nor acked");
+    let ticks = rig.records(kind::TICK).len();
+    rig.pass(2_000);
+    rig.worker.take([]).unwrap();
+    assert_eq!(rig.records(kind::TICK).len(), ticks + 1, "the centre's own records go on");
+    assert!(!rig.worker.works.failing.load(Ordering::Relaxed));
+    rig.worker.works.log.bound(1 << 30);
+    rig.send(2);
+    rig.pass(6_000);
+    rig.worker.keep_house().unwrap();
+    assert_eq!(taken(&rig), 2);
+    assert!(rig.worker.works.live.notices().iter().all(|notice| notice.code != "log_full"));
+}
+
 // Goal: 80 % is told, a log that its intake would overrun is told, and both go when they are over.
 #[test]
 fn a_crowded_log_is_told() {

@@ -27,6 +27,11 @@ const RATING_UNITS: [(&str, &str); 8] = [
 /// Shortest and longest period a point may have, ms.
 const PERIOD_MS: std::ops::RangeInclusive<i64> = 50..=86_400_000;
 
+/// Devices of one site: as many as one gateway may read.
+const DEVICES_MAX: usize = wire::limits::DEVICES_MAX;
+/// Expected series of one site: as many as the rules take of one gateway. The whole model of a site is one record.
+const SERIES_MAX: usize = rules::evaluator::SERIES_MAX;
+
 /// Reads one site; `None` when it lacks what identifies it (then problems say so).
 pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
     let id = need_own_id(&table, "id", "site");
@@ -67,8 +72,22 @@ pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
     };
     let facts = table.tables("fact").into_iter().filter_map(|t| fact::read(t, &names)).collect();
     check_gateways(&table, &devices, &gateways);
+    check_size(&table, &devices);
     table.finish();
     Some(SeedSite { site, devices, gateways, facts })
+}
+
+fn check_size(table: &Table<'_>, devices: &BTreeMap<String, Device>) {
+    let series: usize = devices.values().map(|device| device.points.len()).sum();
+    for (count, most, what) in
+        [(devices.len(), DEVICES_MAX, "devices"), (series, SERIES_MAX, "points")]
+    {
+        if count > most {
+            table.problem(format!(
+                "{count} {what} are too many for one site, which has at most {most}: register the plant as several sites, e.g. one a workshop"
+            ));
+        }
+    }
 }
 
 fn check_gateways(table: &Table<'_>, devices: &BTreeMap<String, Device>, gateways: &[SeedGateway]) {

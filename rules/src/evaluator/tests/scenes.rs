@@ -5,8 +5,8 @@ use super::plant::{Block, Log, Said, fresh, fresh_with, verdicts};
 use crate::evaluator::lane::FACTS_AHEAD_MAX;
 use crate::evaluator::{
     BlockClock, BlockKey, DutyEvent, Evaluator, FactRecord, Limits, Ms, Output, PAGE_HORIZON_MS,
-    Page, Reason, Record, Row, SETTLE_BLOCK_ROWS, SETTLE_ROWS_MAX, SETTLE_TICK_ROWS_MAX, Span,
-    UNJOINED_BLOCKS_MAX,
+    Page, Past, Reason, Record, Row, SETTLE_BLOCK_ROWS, SETTLE_ROWS_MAX, SETTLE_TICK_ROWS_MAX,
+    Span, StandingAlarm, UNJOINED_BLOCKS_MAX,
 };
 
 const BASE: Ms = 1_700_000_000_000;
@@ -283,6 +283,23 @@ fn blocks_of_an_epoch_that_is_never_joined_are_bounded() {
     assert_eq!(scene.evaluator.progress().waiting, 0);
 }
 
+// Blocks of an epoch that is in no chain wait for ever: the live evaluator goes on with the settled one when the hole of the
+// epoch that is judged has closed.
+#[test]
+fn blocks_of_an_epoch_that_is_never_joined_hold_up_nobody() {
+    let mut scene = Scene::new();
+    scene.block(0, 5.0, at(0));
+    scene.take(Record::Block(Box::new(block(9, 0, 5.0, at(1)))));
+    for second in [2, 3, 1] {
+        scene.block(second, 5.0, at(3));
+    }
+    assert!(!scene.evaluator.progress().is_forked);
+    for second in 4..40 {
+        scene.block(second, 60.0, at(second));
+    }
+    assert_eq!(scene.duty(), [(true, Page::Page, 24)]);
+}
+
 // The centre was down for an hour, and the link with it: a delay goes on from the start of the centre, not from the
 // receive time of the newest block, and what it leads to is history by then.
 #[test]
@@ -422,6 +439,68 @@ fn a_loss_before_a_block_ahead_of_time_feigns_no_silence() {
     assert_eq!(scene.evaluator.progress().settled_at, Some(at(after + 9)));
     let silent = verdicts(&scene.said);
     assert!(silent.iter().all(|turn| turn.rule != "silent-0"), "{silent:?}");
+}
+
+// A gateway lived with a clock an hour fast behind a cut link, and starts again with a clock that is barely ahead: the first
+// block tells no time that is believed, the next ones do. Time goes back with the first of these, not an hour later.
+#[test]
+fn a_start_ahead_of_time_mutes_no_delay_after_it() {
+    let mut scene = Scene::new();
+    for second in 0..10 {
+        let mut fast = block(1, second, 5.0, at(7_200));
+        (fast.rows[0].t, fast.clock.closed_at) = (at(3_600 + second), at(3_600 + second));
+        scene.take(Record::Block(Box::new(fast)));
+    }
+    scene.take(Record::Chain { epoch: 2, last: 10 });
+    let mut ahead = block(2, 0, 5.0, at(7_200));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(10_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    for second in 1..40 {
+        scene.take(Record::Block(Box::new(block(2, second, 60.0, at(7_200 + second)))));
+    }
+    let said: Vec<_> = verdicts(&scene.said).iter().map(|turn| (turn.segment, turn.t)).collect();
+    assert_eq!(said, [(1, at(21))]);
+    assert_eq!(scene.evaluator.progress().settled_at, Some(at(39)));
+}
+
+/// An evaluator that goes on with `limit` active, raised unseen at second 0, and an order that holds from second 3,600.
+fn resumed() -> Scene {
+    let past = Past { chain: vec![(1, None)], next: 1, at: at(7_200), ..Past::default() };
+    let (rule, since, t) = ("limit".to_owned(), at(-20), at(0));
+    let raised = Move { rule, segment: 0, t, since, raised: true };
+    let standing = vec![StandingAlarm { transition: raised, is_paged: false }];
+    let facts = vec![FactRecord { fact: true, at: at(9_000), revision: 1 }];
+    let limits = Limits::default();
+    let mut evaluator = Evaluator::resumed(Small::new(), limits, &past, standing, facts);
+    assert_eq!(evaluator.series().number(&"a".to_string()), Some(0));
+    Scene { evaluator, log: Vec::new(), said: Vec::new() }
+}
+
+// The first block that an evaluator meets is ahead of time: its closing time is not the present. Nobody is paged for what
+// was raised hours ago, and time does not run on from there.
+#[test]
+fn a_first_block_ahead_of_time_is_no_present() {
+    let mut scene = resumed();
+    let mut ahead = block(1, 0, 60.0, at(7_200));
+    (ahead.ahead, ahead.clock.closed_at) = (true, at(9_000));
+    ahead.rows.clear();
+    scene.take(Record::Block(Box::new(ahead)));
+    (7_201..7_300).for_each(|second| scene.tick(at(second)));
+    assert!(scene.said.is_empty(), "{:?}", scene.said);
+    // What holds in the first block of the present pages.
+    scene.block(7_201, 60.0, at(7_301));
+    scene.take(Record::Gone(vec![Span { epoch: 1, from: 2, to: 7_201 }]));
+    assert_eq!(scene.duty(), [(true, Page::Page, 0)]);
+}
+
+// Before an evaluator that goes on has met any block, it knows of no present: a fact pages nobody for what was raised hours
+// ago.
+#[test]
+fn a_fact_before_the_first_block_pages_no_history() {
+    let mut scene = resumed();
+    scene.take(Record::Facts(vec![FactRecord { fact: true, at: at(7_200), revision: 2 }]));
+    assert!(scene.duty().is_empty(), "{:?}", scene.said);
 }
 
 // Gap records and closures close holes; what comes after it was declared is never evaluated.
