@@ -78,7 +78,7 @@ pub struct Lanes {
     without_backfill: u32,
     rescue_next: bool,
     backfill_from: u64,
-    /// Blocks that are not live and may wait for their app-ack. Grows by half with each ack while it is
+    /// Blocks that are not live and may wait for their app-ack. Grows by a quarter with each ack while it is
     /// used, halves where an ack asks to slow down: at the centre there is one queue for the blocks of all gateways, and
     /// nobody else can keep it short.
     room: usize,
@@ -149,7 +149,7 @@ impl Lanes {
         if delay > 0 {
             self.room = (self.room / 2).max(BACKFILL_MIN);
         } else if count > 0 && under_way >= self.room / 2 {
-            self.room = (self.room + self.room / 2).min(BACKFILL_MAX);
+            self.room = (self.room + self.room / 4).min(BACKFILL_MAX);
         }
         count
     }

@@ -243,11 +243,18 @@ fn judge(report: &mut Report, story: &Story, state_db: &Path) -> Result<()> {
         Ok(db.query_row(sql, [story.away_until], |row| row.get::<_, i64>(0))? as f64)
     };
     // Whatever the rule: nobody may be told of anything that happened while they were away.
-    let queued = count("SELECT count(*) FROM outbox WHERE event_time <= ?1")?;
-    let paged = count(
-        "SELECT count(*) FROM occurrence WHERE raised_at <= ?1 AND page IN ('paged', 'recovered')",
+    let queued = count(
+        "SELECT count(*) FROM outbox JOIN occurrence ON occurrence.id = outbox.occurrence_id
+         WHERE outbox.event_time <= ?1 AND occurrence.site LIKE 'away-%'",
     )?;
-    let listed = count("SELECT count(*) FROM occurrence WHERE raised_at <= ?1 AND rule = 'R21'")?;
+    let paged = count(
+        "SELECT count(*) FROM occurrence
+         WHERE raised_at <= ?1 AND site LIKE 'away-%' AND page IN ('paged', 'recovered')",
+    )?;
+    let listed = count(
+        "SELECT count(*) FROM occurrence
+         WHERE raised_at <= ?1 AND site LIKE 'away-%' AND rule = 'R21'",
+    )?;
     report.set("backlog.episodes", story.expected.len() as f64 / 2.0);
     report.set("backlog.turns_journalled_once", once as f64);
     report.set("backlog.turns_missing_or_twice", (story.expected.len() - once) as f64);

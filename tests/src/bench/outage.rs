@@ -222,7 +222,8 @@ fn rows(n: usize) -> impl Iterator<Item = super::source::Row<'static>> {
 pub(super) fn detection(gas: &mut Source, n: usize) -> Result<Vec<u8>> {
     let now = now_ms();
     let row = |i: usize| (i, now, if (i + n).is_multiple_of(2) { &[30.0][..] } else { &[2.0][..] });
-    gas.block((0..DETECTORS).map(row), now)
+    // A block closes after its samples: one that closes with them is judged when the next one comes.
+    gas.block((0..DETECTORS).map(row), now + 1)
 }
 
 /// Names of the detectors.

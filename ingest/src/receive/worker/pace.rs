@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
-/// A delay from which gateways are slowed down, ms: half of the two seconds within which an alarm must come, for a
-/// gateway hears of it some time later.
-const BEHIND_MS: i64 = 1_000;
+/// A delay from which gateways are slowed down, ms: well below the two seconds within which an alarm must come, for a
+/// gateway hears of it up to a second later.
+const BEHIND_MS: i64 = 750;
 /// How often delays are looked at, ms.
 const WINDOW_MS: i64 = 500;
 /// Ages of live blocks that one look is made of.

@@ -30,6 +30,8 @@ const UNCONFIRMED_MAX: u16 = 2_000;
 const TURN: usize = 16;
 /// Longest pause where nobody may send, so that what falls due by time is seen.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Between two pings.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Quantities of the meter.
 const METER: [&str; 3] = ["p_total", "u_a", "i_a"];
 
@@ -215,7 +217,8 @@ pub(super) async fn drive(
     let options = |what: &str| {
         let mut options = MqttOptions::new(format!("bench-{what}-{number}"), "127.0.0.1", port);
         options.set_max_packet_size(1 << 20, 1 << 20).set_inflight(UNCONFIRMED_MAX);
-        options.set_keep_alive(Duration::from_secs(5));
+        // A busy machine is no reason to give a connection up.
+        options.set_keep_alive(KEEP_ALIVE);
         options
     };
     let (client, mut sending) = AsyncClient::new(options("send"), usize::from(UNCONFIRMED_MAX));
