@@ -279,7 +279,9 @@ impl Edge {
         let readings = self.readings(plant, now);
         let mono = gateway::clock::Clock::mono_ms(&*self.clock);
         let Some(running) = &mut self.running else { return };
-        for job in [Job::Readings(readings), Job::Tick(mono)] {
+        // As in the program, where ticks come several times a second: a block closes when its time is over, not when the next
+        // reading comes.
+        for job in [Job::Tick(mono), Job::Readings(readings), Job::Tick(mono)] {
             findings.expect(
                 running.jobs.try_send(job).is_ok(),
                 "5: the spool's queue is full",
