@@ -107,6 +107,12 @@ impl Chain {
         after.map(|j| j.epoch).collect()
     }
 
+    /// Whether an epoch was let go: it is in no chain, and nothing says any more where it would belong.
+    #[must_use]
+    pub fn is_let_go(&self, epoch: u64) -> bool {
+        self.find(epoch).is_none() && !self.follows.contains_key(&epoch)
+    }
+
     /// Whether an epoch has a successor: its states and wills are void.
     #[must_use]
     pub fn has_successor(&self, epoch: u64) -> bool {

@@ -410,6 +410,30 @@ fn blocks_are_held_again_when_the_record_that_released_them_is_lost() {
     assert_eq!(centre.meta(1, 3).decided.releases, [1]);
 }
 
+// Goal: blocks of an epoch that is let go, because the one it contradicts goes on, are not held for ever. Method: a disk
+// that says it is new, with a clock that was never set, between two blocks of the epoch that the gateway is in.
+#[test]
+fn blocks_of_an_epoch_that_was_let_go_are_given_up() {
+    let mut centre = Centre::new();
+    let own = |seq: u64, at: i64| {
+        listing(
+            Block { clock: Clock { boot: Boot(1), ..clock(at) }, ..block(1, seq) },
+            &[(1, None, &[(1, seq)])],
+        )
+    };
+    let send = |centre: &mut Centre, boot: u64, block: Block, at: i64| {
+        let outcome = centre.send_in("g1", boot, Item::Block(block.encode()), at);
+        centre.receiver.committed();
+        outcome
+    };
+    send(&mut centre, 1, own(1, NOW), NOW);
+    assert_eq!(send(&mut centre, 7, unset(5, 1, 100), NOW + 1_000), Outcome::Logged);
+    let held = centre.log.records.last().unwrap().position;
+    assert!(centre.receiver.lost_in_time(&centre.log).is_empty(), "it may still be joined");
+    send(&mut centre, 1, own(2, NOW + 2_000), NOW + 2_000);
+    assert_eq!(centre.receiver.lost_in_time(&centre.log), [(name("g1"), vec![held])]);
+}
+
 #[test]
 fn blocks_whose_offset_can_never_come_are_given_up() {
     let mut centre = Centre::new();

@@ -150,11 +150,15 @@ impl Receiver {
         }
     }
 
-    /// Held blocks whose offset can no longer come: every seq of their epoch is covered and none brought one.
+    /// Held blocks whose offset can no longer come: every seq of their epoch is covered and none brought one, or their epoch
+    /// was let go because it contradicts one that goes on.
     #[must_use]
     pub fn lost_in_time(&self, port: &impl LogPort) -> Vec<(GatewayName, Vec<u64>)> {
         let hopeless = |name: &GatewayName, state: &GatewayState, held: &HeldBlock| {
             let joined = state.kept.chain.find(held.epoch);
+            if state.kept.chain.is_let_go(held.epoch) {
+                return true;
+            }
             let covered = |last| {
                 port.epoch(name.as_str(), held.epoch).is_some_and(|s| s.covered.upto() >= last)
             };

@@ -323,8 +323,10 @@ impl<Q> Order<Q> {
             || self.chain.iter().all(|place| !self.counts.contains_key(&place.epoch))
     }
 
+    /// Blocks that wait for their turn; those of an epoch that is in no chain have none and are not counted.
     pub(super) fn waiting_count(&self) -> usize {
-        self.waiting.len()
+        let unjoined = usize::try_from(self.unjoined_count()).unwrap_or(usize::MAX);
+        self.waiting.len().saturating_sub(unjoined)
     }
 
     /// Log positions of the blocks that wait.

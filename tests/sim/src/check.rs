@@ -8,7 +8,7 @@ use ingest::alarms::{AlarmChange, OccurrenceFilter};
 use ingest::evaluate::{Centre as Evaluators, Said};
 use ingest::log::{DecodedBlock, LogRecord, RecordBody};
 use ingest::quarantine::Filter;
-use rules::evaluator::{DutyEvent, Limits, Output, PAGE_HORIZON_MS, Page};
+use rules::evaluator::{DutyEvent, Limits, Output, PAGE_HORIZON_MS, Page, Verdict as _};
 use rules::{Scope, Severity};
 
 use crate::clock::BASE;
@@ -366,15 +366,21 @@ impl World {
                 Output::Late { key } => drop(late.insert((key.epoch, key.seq))),
                 Output::TimeUnknown { .. } => unknown += 1,
                 Output::Duty(DutyEvent::Turn {
-                    page: Page::Page | Page::Recovered,
+                    transition,
+                    page: page @ (Page::Page | Page::Recovered),
                     sample_at,
                     decided_at,
-                    ..
                 }) => {
+                    // What came and went is told by its own time: no newer sample is behind it.
+                    let of = if *page == Page::Recovered { transition.time() } else { *sample_at };
                     self.findings.expect(
-                        decided_at - sample_at <= PAGE_HORIZON_MS,
+                        decided_at - of <= PAGE_HORIZON_MS,
                         "6: paged on an old sample",
-                        || format!("{} s old", (decided_at - sample_at) / 1_000),
+                        || {
+                            let (at, old) =
+                                ((decided_at - BASE) / 1_000, (decided_at - of) / 1_000);
+                            format!("{} at {at} s, {old} s old", transition.key())
+                        },
                     );
                 }
                 _ => {}

@@ -24,6 +24,8 @@ use wire::topic::{Topic, TopicKind};
 use super::{EPISODE_BLOCKS, EPISODES, NORMAL, PAST, PERIOD_MS, now_ms};
 use crate::bench::source::{EPOCH, Row, Source};
 
+/// Acks that wait to be taken; beyond it the connection is read no further.
+const HEARD_MAX: usize = 4_096;
 /// Publishes of one connection that the broker has not confirmed.
 const UNCONFIRMED_MAX: u16 = 2_000;
 /// Blocks that one gateway sends before it is the next one's turn: what a real one reads from its spool at once.
@@ -223,7 +225,7 @@ pub(super) async fn drive(
     };
     let (client, mut sending) = AsyncClient::new(options("send"), usize::from(UNCONFIRMED_MAX));
     let (hearer, mut hearing) = AsyncClient::new(options("hear"), gateways.len() + 8);
-    let (acks, mut heard) = mpsc::unbounded_channel();
+    let (acks, mut heard) = mpsc::channel(HEARD_MAX);
     let mut by_topic = HashMap::new();
     for (at, gateway) in gateways.iter().enumerate() {
         let name = wire::GatewayName::new(gateway.name.clone())?;
@@ -242,7 +244,7 @@ pub(super) async fn drive(
         while !shared.stop.load(Ordering::Relaxed) {
             if let Event::Incoming(Incoming::Publish(publish)) = hearing.poll().await? {
                 // Who takes them is there as long as this is.
-                drop(acks.send(publish));
+                drop(acks.send(publish).await);
             }
         }
         anyhow::Ok(())
