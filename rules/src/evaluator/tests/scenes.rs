@@ -276,11 +276,12 @@ fn blocks_of_an_epoch_that_is_never_joined_are_bounded() {
         let foreign = Block { rows: Vec::new(), ..block(9, second, 0.0, at(second)) };
         scene.take(Record::Block(Box::new(foreign)));
     }
-    assert_eq!(scene.evaluator.progress().waiting, UNJOINED_BLOCKS_MAX);
+    assert_eq!(scene.evaluator.needed().count(), UNJOINED_BLOCKS_MAX);
+    assert_eq!(scene.evaluator.progress().waiting, 0, "they have no turn to wait for");
     scene.take(Record::Chain { epoch: 9, last: 0 });
     let parts = UNJOINED_BLOCKS_MAX * SETTLE_BLOCK_ROWS / SETTLE_TICK_ROWS_MAX;
     (0..parts).for_each(|_| scene.tick(at(most)));
-    assert_eq!(scene.evaluator.progress().waiting, 0);
+    assert_eq!(scene.evaluator.needed().count(), 0);
 }
 
 // Blocks of an epoch that is in no chain wait for ever: the live evaluator goes on with the settled one when the hole of the
