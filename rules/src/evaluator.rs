@@ -29,7 +29,7 @@ use duty::{By, Duty, Moment};
 use lane::Lane;
 use order::{Arrived, Next, Order};
 
-pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, UNSEEN_MAX};
+pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, UNSEEN_MAX, page_late};
 pub use order::{
     EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, UNJOINED_BLOCKS_MAX, WAITING_BLOCKS_MAX,
     WAITING_BYTES_MAX,

@@ -10,7 +10,7 @@ use tests::harness::influx::{Influx, TOKEN};
 use tests::harness::peer::Peer;
 use tests::harness::process::{Ended, run_to_end};
 use tests::harness::wait::wait_for;
-use tests::harness::works::{GATEWAY, Played, SITE, Works, edit};
+use tests::harness::works::{GATEWAY, Played, SITE, Works, edit, house};
 use tests::meters;
 use tests::replay::Recording;
 use wire::columns::Column;
@@ -261,15 +261,6 @@ fn tank() -> Played {
     let rows = (0..30).map(|row| vec![format!("{}.5", 40 + row)]).collect();
     let recording = Recording { model: &meters::LEVEL, columns: vec!["level_pct"], rows };
     Played { id: "tank-1", role: "tank", recording }
-}
-
-/// A meter whose voltage and current change with each row, in steps that its floats hold exactly.
-fn house(rows: u16) -> Played {
-    let row =
-        |n: u16| [230.0 + f64::from(n) / 4.0, 5.0 + f64::from(n) / 8.0].map(|v| v.to_string());
-    let rows = (0..rows).map(|n| row(n).to_vec()).collect();
-    let recording = Recording { model: &meters::SDM630, columns: vec!["u_a", "i_a"], rows };
-    Played { id: "house-1", role: "other", recording }
 }
 
 // ── the topics ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,9 +7,7 @@ use tests::harness::mosquitto::Mosquitto;
 use tests::harness::peer::Peer;
 use tests::harness::process::free_port;
 use tests::harness::wait::wait_for;
-use tests::harness::works::{GATEWAY, Played, Works, edit};
-use tests::meters;
-use tests::replay::Recording;
+use tests::harness::works::{GATEWAY, Works, edit, house};
 use wire::GatewayName;
 use wire::limits::FRAME_BYTES_MAX;
 use wire::topic::{Topic, TopicKind};
@@ -19,14 +17,6 @@ const DEFAULTS: &str = "sys_interval 1\n";
 
 /// Messages of a flood: several times the inbox of the centre.
 const FLOOD: usize = 5 * ingest::receive::mqtt::UNACKED_MAX;
-
-fn house(rows: u16) -> Played {
-    let row =
-        |n: u16| [230.0 + f64::from(n) / 4.0, 5.0 + f64::from(n) / 8.0].map(|v| v.to_string());
-    let rows = (0..rows).map(|n| row(n).to_vec()).collect();
-    let recording = Recording { model: &meters::SDM630, columns: vec!["u_a", "i_a"], rows };
-    Played { id: "house-1", role: "other", recording }
-}
 
 /// A centre that does not run, on this broker.
 fn centre(folder: &tempfile::TempDir, port: u16) -> Centre {

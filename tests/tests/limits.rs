@@ -13,9 +13,7 @@ use tests::harness::mosquitto::Mosquitto;
 use tests::harness::peer::Peer;
 use tests::harness::process::run_to_end;
 use tests::harness::wait::wait_for;
-use tests::harness::works::{Played, SITE, Works, edit};
-use tests::meters;
-use tests::replay::Recording;
+use tests::harness::works::{SITE, Works, edit, house};
 use wire::GatewayName;
 use wire::manifest::Point;
 use wire::topic::{Topic, TopicKind};
@@ -24,15 +22,6 @@ use wire::topic::{Topic, TopicKind};
 const LIMIT: Duration = Duration::from_secs(60);
 /// The gateway whose messages a test makes by hand.
 const BY_HAND: &str = "works-gw2";
-
-/// A meter that is read all the while.
-fn house(rows: u16) -> Played {
-    let row =
-        |n: u16| [230.0 + f64::from(n) / 4.0, 5.0 + f64::from(n) / 8.0].map(|v| v.to_string());
-    let rows = (0..rows).map(|n| row(n).to_vec()).collect();
-    let recording = Recording { model: &meters::SDM630, columns: vec!["u_a", "i_a"], rows };
-    Played { id: "house-1", role: "other", recording }
-}
 
 /// Waits until one of the centre's counts is so.
 async fn until_metric(centre: &Centre, name: &str, is_so: impl Fn(f64) -> bool) {

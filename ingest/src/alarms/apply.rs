@@ -123,6 +123,20 @@ struct Turn<'a> {
     needs_ack: bool,
 }
 
+impl Turn<'_> {
+    /// Its line in the duty journal.
+    fn line(&self, key: String, kind: &'static str) -> DutyLine {
+        DutyLine {
+            key,
+            kind,
+            at: self.decided_at,
+            event_time: self.transition.t,
+            comment: None,
+            body: to_body(self.transition),
+        }
+    }
+}
+
 /// What an event did to the occurrence it met.
 struct Applied {
     kind: &'static str,
@@ -180,14 +194,7 @@ async fn tell(
     let Some(applied) = change(tx, current, turn).await? else { return Ok(None) };
     let may_page = turn.page.pages() && !transition.is_suppressed();
     let pages = applied.asks && may_page && applied.occurrence.needs_ack;
-    let line = DutyLine {
-        key,
-        kind: applied.kind,
-        at: turn.decided_at,
-        event_time: transition.t,
-        comment: None,
-        body: to_body(transition),
-    };
+    let line = turn.line(key, applied.kind);
     write_duty(tx, &applied.occurrence, line).await?;
     spool::fail_point!("state.duty");
     if pages {
@@ -227,14 +234,7 @@ async fn page_now(
     let Some(mut current) = current.filter(|_| may_page) else { return Ok(None) };
     turn.page.as_str().clone_into(&mut current.page);
     let occurrence = save(tx, current).await?;
-    let line = DutyLine {
-        key,
-        kind: turn.transition.kind.name(),
-        at: turn.decided_at,
-        event_time: turn.transition.t,
-        comment: None,
-        body: to_body(turn.transition),
-    };
+    let line = turn.line(key, turn.transition.kind.name());
     write_duty(tx, &occurrence, line).await?;
     let pages = occurrence.needs_ack;
     if pages {

@@ -458,7 +458,8 @@ fn page_unseen<T: Verdict>(turn: &T, is_over: bool, at: Moment) -> Page {
     }
 }
 
-fn page_late<T: Verdict>(turn: &T) -> Page {
+/// How a transition is listed that comes too late to page: the severe ones unsigned, so that somebody looks.
+pub fn page_late<T: Verdict>(turn: &T) -> Page {
     if turn.severity() <= ORANGE { Page::LateUnsigned } else { Page::Silent(Reason::History) }
 }
 

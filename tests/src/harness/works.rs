@@ -13,6 +13,7 @@ use super::mosquitto::Mosquitto;
 use super::process::free_port;
 use super::site::{GatewayFile, Unit};
 use super::wait::wait_for;
+use crate::meters;
 use crate::replay::{Given, Recording, Replay};
 
 /// Id of the site.
@@ -33,6 +34,16 @@ pub struct Played {
     pub role: &'static str,
     /// What it says.
     pub recording: Recording,
+}
+
+/// A household's meter whose voltage and current change with each row, in steps that its floats hold exactly.
+#[must_use]
+pub fn house(rows: u16) -> Played {
+    let row =
+        |n: u16| [230.0 + f64::from(n) / 4.0, 5.0 + f64::from(n) / 8.0].map(|v| v.to_string());
+    let rows = (0..rows).map(|n| row(n).to_vec()).collect();
+    let recording = Recording { model: &meters::SDM630, columns: vec!["u_a", "i_a"], rows };
+    Played { id: "house-1", role: "other", recording }
 }
 
 /// The works, all running unless a test has stopped a part.

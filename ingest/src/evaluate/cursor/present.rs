@@ -11,15 +11,12 @@
 
 use std::collections::BTreeMap;
 
-use rules::evaluator::{DutyEvent, Output, PAGE_HORIZON_MS, Page, Reason, Verdict as _};
+use rules::evaluator::{DutyEvent, Output, PAGE_HORIZON_MS, Page, page_late};
 use rules::{Scope, Transition};
 
 use super::super::snapshot::CENTRE;
 use super::{Cursor, CursorError, Engines, Said};
 use crate::alarms;
-
-/// 橙: the mildest severity that enters the duty list unsigned where it comes too late to page.
-const ORANGE: u8 = 2;
 
 /// Gateways whose alarms are still to be held against the list.
 #[derive(Debug)]
@@ -42,11 +39,7 @@ impl Unsaid {
         if !is_old || !matches!(page, Page::Page | Page::Recovered) {
             return;
         }
-        *page = if transition.severity() <= ORANGE {
-            Page::LateUnsigned
-        } else {
-            Page::Silent(Reason::History)
-        };
+        *page = page_late(transition);
         if let Self::These(names) = self {
             names.insert(said.gateway.clone(), false);
         }

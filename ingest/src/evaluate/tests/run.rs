@@ -16,6 +16,16 @@ fn lel(second: i64) -> f64 {
     if LEAK.contains(&second) { 60.0 } else { 3.0 }
 }
 
+/// A log that holds a leak, which goes on at its end.
+fn with_leak() -> Bench {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    for second in 0..45 {
+        bench.block(7, second, lel(second), second);
+    }
+    bench
+}
+
 fn alarms(bench: &Bench) -> Vec<(String, i32, bool, String, i64)> {
     let found =
         bench.runtime.block_on(bench.state.occurrences(&OccurrenceFilter::default())).unwrap();
@@ -30,11 +40,7 @@ fn alarms(bench: &Bench) -> Vec<(String, i32, bool, String, i64)> {
 // Goal: blocks in the log become an alarm row that pages, and its verdict is in the journal.
 #[test]
 fn a_leak_in_hand_made_blocks_becomes_an_alarm_that_pages() {
-    let mut bench = Bench::new();
-    bench.chain(7, 0);
-    for second in 0..45 {
-        bench.block(7, second, lel(second), second);
-    }
+    let bench = with_leak();
     bench.set_clock(45);
     run(&mut bench.cursor());
     assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "paged".to_owned(), 32)]);
@@ -230,11 +236,7 @@ fn what_was_recorded_before_the_first_block_begins_no_silence() {
 // hour; it is listed without sound, and pages, since when it really began, once the gateway's present shows that it holds.
 #[test]
 fn a_page_that_grew_old_is_silent_until_the_present_shows_that_it_holds() {
-    let mut bench = Bench::new();
-    bench.chain(7, 0);
-    for second in 0..45 {
-        bench.block(7, second, lel(second), second);
-    }
+    let mut bench = with_leak();
     bench.set_clock(3_645);
     run(&mut bench.cursor());
     assert_eq!(alarms(&bench), [("R21".to_owned(), 1, true, "late_unsigned".to_owned(), 32)]);
@@ -282,11 +284,7 @@ fn a_page_that_grew_old_and_is_over_is_listed_only() {
 // Method: the correction is written as the lost log's evaluator did; then a start.
 #[test]
 fn an_alarm_that_was_corrected_on_a_lost_log_comes_back_and_pages() {
-    let mut bench = Bench::new();
-    bench.chain(7, 0);
-    for second in 0..45 {
-        bench.block(7, second, lel(second), second);
-    }
+    let mut bench = with_leak();
     bench.set_clock(45);
     run(&mut bench.cursor());
     assert_eq!(bench.pages(), ["R21 gas-1"]);
@@ -453,11 +451,7 @@ fn a_log_older_than_every_snapshot_has_a_journal_of_its_own() {
 // Goal: what was decided while the state database failed is not lost. Method: a database that another writer holds.
 #[test]
 fn what_is_decided_while_the_database_fails_is_applied_later() {
-    let mut bench = Bench::new();
-    bench.chain(7, 0);
-    for second in 0..45 {
-        bench.block(7, second, lel(second), second);
-    }
+    let mut bench = with_leak();
     bench.set_clock(45);
     let mut cursor = bench.cursor();
     let state = bench.state.clone();
