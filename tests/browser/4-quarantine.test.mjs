@@ -47,6 +47,11 @@ test('duty staff read what was set aside and why, and decide nothing', async () 
 });
 
 test('an officer gives one back to history and throws the other away for a reason', async () => {
+  // Somebody else looks on; nothing is clicked there again.
+  const onlooker = await newPage(browser, complaints);
+  await signIn(onlooker, '/quarantine');
+  await onlooker.selectOption('select[name=state]', 'all');
+  await onlooker.click('form.ask button');
   const page = await newPage(browser, complaints);
   await signIn(page, '/quarantine', env.officer);
   const found = await entries(page);
@@ -72,10 +77,15 @@ test('an officer gives one back to history and throws the other away for a reaso
   await page.click('button.discard:has-text("确认丢弃")');
   await page.waitForSelector(`[data-detail="${reused}"] [data-field=done]:has-text("克隆的磁盘")`);
 
+  // Whoever looks on sees both change without asking again.
+  await onlooker.waitForSelector(`[data-entry="${future}"][data-state=replayed]`, { timeout: 30_000 });
+  await onlooker.waitForSelector(`[data-entry="${reused}"][data-state=discarded]`);
+  await onlooker.context().close();
+
   // Both are on record under their states; nothing waits any more.
   await page.selectOption('select[name=state]', 'replayed');
   await page.click('form.ask button');
-  await page.waitForSelector(`[data-entry="${future}"][data-state=replayed]`, { timeout: 30_000 });
+  await page.waitForSelector(`[data-entry="${future}"][data-state=replayed]`);
   await page.selectOption('select[name=state]', 'discarded');
   await page.click('form.ask button');
   await page.waitForSelector(`[data-entry="${reused}"][data-state=discarded]`);

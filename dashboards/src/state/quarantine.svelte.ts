@@ -4,8 +4,10 @@ import { ApiError, asApiError } from '../api/client';
 import type { EntryState, QuarantineDetail, QuarantineOutcome, QuarantineRow } from '../api/contract-quarantine';
 
 const PAGE_ROWS = 100;
-/** The receiver gives back within a second; the row is read again so long after an act. */
-const LOOK_AGAIN_MS = 1500;
+/** Most rows the server answers at once. */
+const ROWS_MAX = 1000;
+/** The list is read again so often: what is given back is logged and stored within seconds, and others decide too. */
+const LOOK_AGAIN_MS = 2000;
 
 export interface QuarantineFilter {
   gateway: string;
@@ -26,10 +28,37 @@ class QuarantineView {
   outcomes = $state.raw<readonly QuarantineOutcome[]>([]);
   actError = $state.raw<ApiError | null>(null);
   acting = $state(false);
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What the rows answer: the filter as it stood when it was asked, not as it is being typed. */
+  #asked: QuarantineFilter = { ...this.filter };
+  /** Counted up with each question, so that a late answer to an older one changes nothing. */
+  #question = 0;
+  #shown = 0;
 
-  async load(now: number, before?: number): Promise<void> {
-    const { gateway, code, state, back } = this.filter;
+  /** Asks by the filter as it stands, from the newest on. */
+  ask(now: number): Promise<void> {
+    this.#asked = { ...this.filter };
+    return this.#load(now, PAGE_ROWS);
+  }
+
+  /** The rows after those that are there. */
+  more(now: number): Promise<void> {
+    const rows = this.rows ?? [];
+    return this.#load(now, PAGE_ROWS, rows[rows.length - 1]?.id);
+  }
+
+  /** Keeps rows and detail true until the function it gives is called. */
+  watch(now: () => number): () => void {
+    void this.ask(now());
+    const timer = setInterval(() => void this.#reread(now()), LOOK_AGAIN_MS);
+    return () => {
+      clearInterval(timer);
+      this.#leave();
+    };
+  }
+
+  async #load(now: number, limit: number, before?: number): Promise<void> {
+    const { gateway, code, state, back } = this.#asked;
+    const question = ++this.#question;
     try {
       const { rows } = await fetchQuarantine({
         gateway: gateway.trim() === '' ? undefined : gateway.trim(),
@@ -37,28 +66,34 @@ class QuarantineView {
         state: state === 'all' ? undefined : state,
         from: back === 0 ? undefined : now - back,
         before,
-        limit: PAGE_ROWS,
+        limit,
       });
+      if (question !== this.#question) return;
       this.rows = before === undefined ? rows : [...(this.rows ?? []), ...rows];
-      this.hasMore = rows.length === PAGE_ROWS;
+      this.hasMore = rows.length === limit;
       this.error = null;
       this.chosen = this.chosen.filter((id) => (this.rows ?? []).some((row) => row.id === id && row.state === 'open'));
     } catch (error) {
-      this.error = asApiError(error);
+      if (question === this.#question) this.error = asApiError(error);
     }
   }
 
   async show(id: number): Promise<void> {
+    const shown = ++this.#shown;
     try {
-      this.detail = await fetchEntry(id);
+      const detail = await fetchEntry(id);
+      if (shown !== this.#shown) return;
+      this.detail = detail;
       this.detailError = null;
     } catch (error) {
+      if (shown !== this.#shown) return;
       this.detail = null;
       this.detailError = asApiError(error);
     }
   }
 
   hide(): void {
+    this.#shown += 1;
     this.detail = null;
     this.detailError = null;
   }
@@ -83,13 +118,11 @@ class QuarantineView {
       this.acting = false;
     }
     await this.#reread(now());
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#reread(now()), LOOK_AGAIN_MS);
     return this.outcomes.some((outcome) => outcome.refused === null);
   }
 
-  leave(): void {
-    clearTimeout(this.#timer);
+  #leave(): void {
+    this.#question += 1;
     this.rows = null;
     this.chosen = [];
     this.outcomes = [];
@@ -99,7 +132,10 @@ class QuarantineView {
 
   async #reread(now: number): Promise<void> {
     const open = this.detail?.row.id;
-    await Promise.all([this.load(now), open === undefined ? Promise.resolve() : this.show(open)]);
+    const limit = Math.min(ROWS_MAX, Math.max(PAGE_ROWS, this.rows?.length ?? 0));
+    // Of more than one answer can hold the rest would vanish under the reader's eyes.
+    const list = (this.rows?.length ?? 0) > ROWS_MAX ? Promise.resolve() : this.#load(now, limit);
+    await Promise.all([list, open === undefined ? Promise.resolve() : this.show(open)]);
   }
 }
 
