@@ -19,6 +19,7 @@ pub mod engines;
 mod known;
 mod own_test;
 mod past;
+mod readers;
 pub mod replay;
 pub mod snapshot;
 

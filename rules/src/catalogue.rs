@@ -436,8 +436,8 @@ impl Catalogue {
         Ok(Self { rules })
     }
 
-    /// Returns the catalogue without what only tests and pages need: this is what an engine keeps.
-    pub(crate) fn bare(&self) -> Self {
+    /// Returns the catalogue without what only tests and pages need: this is what an engine keeps, many one and the same.
+    pub fn bare(&self) -> Self {
         let mut rules = self.rules.clone();
         for rule in &mut rules {
             rule.fixture = None;

@@ -25,6 +25,9 @@ use std::collections::BTreeSet;
 pub(crate) const GAP_MS_MIN: Ms = 30_000;
 /// Polls a value is held.
 pub(crate) const GAP_POLLS: Ms = 3;
+/// Levels and rules that a device has about; how much room is made beforehand.
+const LEVELS_EACH: usize = 8;
+const INSTS_EACH: usize = 6;
 /// Polls a delay must span at least.
 pub(crate) const DELAY_POLLS_MIN: Ms = 2;
 
@@ -58,6 +61,7 @@ impl Missing {
 /// Compiles the rules whose inputs lie on `gateway`. `sites` are sorted by id.
 pub(crate) fn compile(catalogue: &Catalogue, sites: &[SiteModel], gateway: &str) -> Plan {
     let mut build = Build { plan: Plan::default(), signals: Signals::default(), gateway };
+    build.reserve(sites);
     for (number, rule) in catalogue.rules.iter().enumerate() {
         for (at, site) in sites.iter().enumerate() {
             build.rule(number, rule, at, site);
@@ -73,6 +77,20 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Makes room for about what will come. What stays empty is never touched and costs nothing; growing step by step copies
+    /// each list and touches twice its memory, which was a third of the time of a start with a million rules.
+    fn reserve(&mut self, sites: &[SiteModel]) {
+        let devices =
+            || sites.iter().flat_map(|s| &s.devices).filter(|d| d.gateway == self.gateway);
+        let (points, devices) = (devices().map(|d| d.points.len()).sum(), devices().count());
+        self.signals.reserve(points);
+        let plan = &mut self.plan;
+        plan.levels.reserve(devices * LEVELS_EACH);
+        plan.insts.reserve(devices * INSTS_EACH);
+        plan.spans.reserve(devices * INSTS_EACH);
+        plan.lines.reserve(devices * INSTS_EACH);
+    }
+
     fn rule(&mut self, number: usize, rule: &Rule, at: usize, site: &SiteModel) {
         let home = site.devices.iter().map(|d| d.gateway.as_str()).min();
         let is_home = home == Some(self.gateway);

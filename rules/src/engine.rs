@@ -52,12 +52,16 @@ pub struct Engine {
 impl Engine {
     /// Makes an engine for a gateway; `sites` are what the registry knows, of which only rules on this gateway run.
     pub fn new(catalogue: &Catalogue, sites: &[SiteModel], gateway: &str) -> Self {
+        Self::sharing(&Arc::new(catalogue.bare()), sites, gateway)
+    }
+
+    /// Makes an engine as [`Engine::new`] does over a catalogue that is [bare](Catalogue::bare) and shared with others.
+    pub fn sharing(bare: &Arc<Catalogue>, sites: &[SiteModel], gateway: &str) -> Self {
         let mut sites = sites.to_vec();
         sites.sort_by(|a, b| a.site.cmp(&b.site));
-        let plan = compile(catalogue, &sites, gateway);
+        let plan = compile(bare, &sites, gateway);
         let state = State::new(&plan);
-        let catalogue = Arc::new(catalogue.bare());
-        Self::assemble(catalogue, Arc::new(sites), gateway.to_string(), plan, state)
+        Self::assemble(Arc::clone(bare), Arc::new(sites), gateway.to_string(), plan, state)
     }
 
     fn assemble(
@@ -93,10 +97,15 @@ impl Engine {
         &self.gateway
     }
 
-    /// Tells whether this engine runs exactly these rules. A snapshot brings its own rules back; where they are not the
-    /// program's any more, it is rebuilt from the log like one of another engine version.
-    pub fn runs(&self, catalogue: &Catalogue) -> bool {
-        *self.catalogue == catalogue.bare()
+    /// Tells whether this engine runs exactly the rules of a [bare](Catalogue::bare) catalogue, and shares it from then on
+    /// if so. A snapshot brings its own rules back; where they are not the program's any more, it is rebuilt from the log
+    /// like one of another engine version.
+    pub fn share(&mut self, bare: &Arc<Catalogue>) -> bool {
+        let is_same = *self.catalogue == **bare;
+        if is_same {
+            self.catalogue = Arc::clone(bare);
+        }
+        is_same
     }
 
     /// Returns what the registry knew at the newest revision met.

@@ -175,10 +175,9 @@ impl<S: Step> Evaluator<S> {
         &self.fork.as_ref().unwrap_or(&self.settled).engine
     }
 
-    /// The engine of the settled lane.
-    #[must_use]
-    pub fn settled(&self) -> &S {
-        &self.settled.engine
+    /// The engine of each lane, so that what is the same in all evaluators can be shared.
+    pub fn engines_mut(&mut self) -> impl Iterator<Item = &mut S> {
+        [&mut self.settled].into_iter().chain(&mut self.fork).map(|lane| &mut lane.engine)
     }
 
     /// The newest block that the live lane has met.

@@ -19,6 +19,7 @@ use crate::site::SiteModel;
 use crate::stale::parameter;
 use crate::text::Text;
 use crate::transition::{Scope, Severity, Transition, TransitionKind};
+use crate::watched::Watched;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,7 @@ const DEAF_MS: Ms = 30_000;
 
 /// Watches the sites whose feeder the registry knows, and whether the others are heard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct FeederMonitor {
     watches: Vec<Watch>,
     gateways: BTreeMap<String, Seen>,
@@ -39,6 +41,24 @@ pub struct FeederMonitor {
     hears_since: Ms,
     /// When anybody was last heard.
     heard: Option<Ms>,
+    #[serde(skip)]
+    watched: Watched,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    watches: Vec<Watch>,
+    gateways: BTreeMap<String, Seen>,
+    hears_since: Ms,
+    heard: Option<Ms>,
+}
+
+impl From<Stored> for FeederMonitor {
+    fn from(stored: Stored) -> Self {
+        let Stored { watches, gateways, hears_since, heard } = stored;
+        let watched = Watched::of(watches.iter().map(|watch| &watch.gateways));
+        Self { watches, gateways, hears_since, heard, watched }
+    }
 }
 
 /// One site.
@@ -99,14 +119,14 @@ struct Found {
 
 impl FeederMonitor {
     /// Watches these sites from `start` on (the centre's clock).
-    pub fn new(catalogue: &Catalogue, sites: &[SiteModel], start: Ms) -> Self {
+    pub fn new(catalogue: &Catalogue, sites: &[&SiteModel], start: Ms) -> Self {
         let rules = catalogue.rules.iter().filter(|r| r.kind == Kind::FeederLost);
         let watches: Vec<Watch> =
             rules.flat_map(|rule| sites.iter().map(move |site| watch(rule, site))).collect();
         let gateways =
             watches.iter().flat_map(|w| &w.gateways).map(|g| (g.clone(), Seen::default()));
         let gateways = gateways.collect();
-        Self { watches, gateways, hears_since: start, heard: None }
+        Self::from(Stored { watches, gateways, hears_since: start, heard: None })
     }
 
     /// Takes over what an earlier monitor knew: after a change of the registry.
@@ -116,9 +136,10 @@ impl FeederMonitor {
         for (name, seen) in &mut self.gateways {
             *seen = earlier.gateways.get(name).copied().unwrap_or_default();
         }
-        for watch in &mut self.watches {
-            let same = |w: &&Watch| w.scope == watch.scope && w.rule == watch.rule;
-            if let Some(was) = earlier.watches.iter().find(same) {
+        let was: BTreeMap<_, _> = earlier.watches.iter().map(|w| (w.name(), w)).collect();
+        let was: Vec<_> = self.watches.iter().map(|w| was.get(&w.name()).copied()).collect();
+        for (watch, was) in self.watches.iter_mut().zip(was) {
+            if let Some(was) = was {
                 (watch.raised, watch.dismissed) = (was.raised, was.dismissed);
             }
         }
@@ -287,9 +308,9 @@ impl FeederMonitor {
 
     /// Clears the alarms of sites of which a gateway is back.
     fn back(&mut self, gateway: &str, at: Ms, out: &mut Vec<Transition>) {
-        for i in 0..self.watches.len() {
+        for i in self.watched.places(gateway).to_vec() {
             let watch = &self.watches[i];
-            if !watch.gateways.iter().any(|g| g == gateway) || self.lost(watch, at).is_some() {
+            if self.lost(watch, at).is_some() {
                 continue;
             }
             if let Some(found) = watch.raised {
@@ -297,6 +318,12 @@ impl FeederMonitor {
             }
             (self.watches[i].raised, self.watches[i].dismissed) = (None, None);
         }
+    }
+}
+
+impl Watch {
+    fn name(&self) -> (&str, &Scope) {
+        (&self.rule, &self.scope)
     }
 }
 

@@ -38,6 +38,7 @@ pub mod test;
 pub mod text;
 pub mod transition;
 pub mod verdict;
+mod watched;
 pub mod why;
 
 pub use catalogue::Catalogue;

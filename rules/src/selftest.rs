@@ -74,11 +74,11 @@ pub fn transitions(rule: &Rule, test: &TestSpec) -> Result<Vec<Transition>, Stri
     let gateway = site.devices.first().map(|d| d.gateway.clone()).unwrap_or_default();
     let sites = std::slice::from_ref(site);
     if rule.kind == Kind::GatewayStale {
-        let monitor = GatewayMonitor::new(&catalogue, sites, TEST_START_MS);
+        let monitor = GatewayMonitor::new(&catalogue, &[site], TEST_START_MS);
         return Ok(run_monitor(monitor, &gateway, events));
     }
     if rule.kind == Kind::FeederLost {
-        let sites: Vec<_> = std::iter::once(site).chain(&rule.neighbours).cloned().collect();
+        let sites: Vec<_> = std::iter::once(site).chain(&rule.neighbours).collect();
         let monitor = FeederMonitor::new(&catalogue, &sites, TEST_START_MS);
         return Ok(run_feeder(monitor, &site.site, &events));
     }

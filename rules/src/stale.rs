@@ -13,15 +13,31 @@ use crate::site::{Override, SiteModel};
 use crate::test::Test;
 use crate::text::Text;
 use crate::transition::{Scope, Severity, Transition, TransitionKind};
+use crate::watched::Watched;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Watches all gateways the registry expects, one watch for each site a gateway serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct GatewayMonitor {
     watches: Vec<Watch>,
     /// The newest start of the centre, or of the watch.
     start: Ms,
+    #[serde(skip)]
+    watched: Watched,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    watches: Vec<Watch>,
+    start: Ms,
+}
+
+impl From<Stored> for GatewayMonitor {
+    fn from(Stored { watches, start }: Stored) -> Self {
+        Self::of(watches, start)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,7 +60,7 @@ struct Watch {
 
 impl GatewayMonitor {
     /// Watches every gateway that a device of these sites names, from `start` on (the centre's clock).
-    pub fn new(catalogue: &Catalogue, sites: &[SiteModel], start: Ms) -> Self {
+    pub fn new(catalogue: &Catalogue, sites: &[&SiteModel], start: Ms) -> Self {
         let mut watches = Vec::new();
         for rule in catalogue.rules.iter().filter(|r| r.kind == Kind::GatewayStale) {
             for site in sites {
@@ -53,20 +69,26 @@ impl GatewayMonitor {
                 watches.extend(gateways.into_iter().map(|g| watch(rule, site, g)));
             }
         }
-        Self { watches, start }
+        Self::of(watches, start)
+    }
+
+    fn of(watches: Vec<Watch>, start: Ms) -> Self {
+        let watched = Watched::of(watches.iter().map(|watch| [&watch.scope.object]));
+        Self { watches, start, watched }
     }
 
     /// Takes over what an earlier monitor knew: after a change of the registry at `at`. An alarm about a gateway that is
     /// no longer expected clears.
     pub fn carry(&mut self, earlier: &Self, at: Ms, out: &mut Vec<Transition>) {
-        let stays =
-            |was: &Watch| self.watches.iter().any(|w| w.scope == was.scope && w.rule == was.rule);
-        let gone = earlier.watches.iter().filter(|was| was.reached > 0 && !stays(was));
+        let stay: BTreeSet<_> = self.watches.iter().map(Watch::name).collect();
+        let gone = earlier.watches.iter();
+        let gone = gone.filter(|was| was.reached > 0 && !stay.contains(&was.name()));
         out.extend(gone.map(|was| was.transition(TransitionKind::Clear, at)));
         self.start = earlier.start;
-        for watch in &mut self.watches {
-            let same = |w: &&Watch| w.scope == watch.scope && w.rule == watch.rule;
-            if let Some(was) = earlier.watches.iter().find(same) {
+        let was: BTreeMap<_, _> = earlier.watches.iter().map(|w| (w.name(), w)).collect();
+        let was: Vec<_> = self.watches.iter().map(|w| was.get(&w.name()).copied()).collect();
+        for (watch, was) in self.watches.iter_mut().zip(was) {
+            if let Some(was) = was {
                 watch.received = was.received;
                 watch.reached = was.reached.min(watch.levels.len());
                 watch.since = was.since;
@@ -104,7 +126,8 @@ impl GatewayMonitor {
 
     /// Takes note of a block of a gateway received at `at`.
     pub fn received(&mut self, gateway: &str, at: Ms, out: &mut Vec<Transition>) {
-        for watch in self.watches.iter_mut().filter(|w| w.scope.object == gateway) {
+        for place in self.watched.places(gateway) {
+            let watch = &mut self.watches[*place];
             if watch.reached > 0 {
                 out.push(watch.transition(TransitionKind::Clear, at));
                 watch.reached = 0;
@@ -162,6 +185,10 @@ impl GatewayMonitor {
 }
 
 impl Watch {
+    fn name(&self) -> (&str, &Scope) {
+        (&self.rule, &self.scope)
+    }
+
     fn level(&self) -> &(Severity, Ms, Parameter) {
         &self.levels[self.reached.saturating_sub(1)]
     }

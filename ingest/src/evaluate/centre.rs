@@ -60,13 +60,16 @@ pub(super) struct Own {
     pub(super) monitor: GatewayMonitor,
     /// Gateways that went together with their neighbours (R09c): judged in the same way.
     pub(super) feeders: FeederMonitor,
+    /// When the registry changed since the two were made, ms: they are made anew before they are asked again, once for
+    /// thousands of sites that are registered together.
+    changed_at: Option<i64>,
 }
 
 impl Own {
     fn new(catalogue: &Catalogue) -> Self {
         let monitor = GatewayMonitor::new(catalogue, &[], 0);
         let feeders = FeederMonitor::new(catalogue, &[], 0);
-        Self { position: 0, known: Known::default(), monitor, feeders }
+        Self { position: 0, known: Known::default(), monitor, feeders, changed_at: None }
     }
 }
 
@@ -110,6 +113,9 @@ impl<E: Engines> Centre<E> {
             self.own.position = self.own.position.max(record.position);
             return;
         }
+        if is_new && !matches!(&record.body, RecordBody::Centre(CentreRecord::Fact(_))) {
+            self.watch_anew(out);
+        }
         match &record.body {
             RecordBody::Block { block, decided } => {
                 if is_new {
@@ -125,6 +131,19 @@ impl<E: Engines> Centre<E> {
             RecordBody::Replay(_) => {}
         }
         self.own.position = self.own.position.max(record.position);
+    }
+
+    /// Watches the gateways of the registry as it is now.
+    fn watch_anew(&mut self, out: &mut Vec<Said>) {
+        let Some(at) = self.own.changed_at.take() else { return };
+        let (catalogue, sites) = (self.engines.catalogue(), self.own.known.sites());
+        let mut monitor = GatewayMonitor::new(catalogue, &sites, at);
+        let mut turns = Vec::new();
+        monitor.carry(&self.own.monitor, at, &mut turns);
+        let mut feeders = FeederMonitor::new(catalogue, &sites, at);
+        feeders.carry(&self.own.feeders);
+        (self.own.monitor, self.own.feeders) = (monitor, feeders);
+        out.extend(turns.into_iter().map(|turn| told(turn, at)));
     }
 
     fn heard(&mut self, gateway: &str, at: i64, out: &mut Vec<Said>) {
@@ -229,8 +248,7 @@ impl<E: Engines> Centre<E> {
 
     /// Puts an evaluator back as a snapshot had it.
     pub(super) fn restore(&mut self, gateway: &str, evaluator: Evaluator<E::Engine>) {
-        let sites = self.own.known.sites_of(gateway, evaluator.position() + 1);
-        let sites = sites.into_iter().map(|model| model.site).collect();
+        let sites = self.own.known.site_ids_of(gateway, evaluator.position() + 1);
         let fed = Fed { evaluator, sites, converter: Converter::default() };
         self.gateways.insert(gateway.to_owned(), fed);
     }
@@ -258,7 +276,7 @@ impl<E: Engines> Centre<E> {
         let mut monitor = GatewayMonitor::new(catalogue, &known.sites(), now);
         let mut feeders = FeederMonitor::new(catalogue, &known.sites(), now);
         let left = monitor.resume(feeders.resume(active));
-        self.own = Own { position, known, monitor, feeders };
+        self.own = Own { position, known, monitor, feeders, changed_at: None };
         self.gateways.clear();
         left.into_iter().filter(GatewayMonitor::makes).collect()
     }
@@ -339,15 +357,7 @@ impl<E: Engines> Centre<E> {
             return;
         }
         if is_new && model_of(fact).is_some() {
-            let (catalogue, sites) = (self.engines.catalogue(), self.own.known.sites());
-            let mut monitor = GatewayMonitor::new(catalogue, &sites, at);
-            let mut turns = Vec::new();
-            monitor.carry(&self.own.monitor, at, &mut turns);
-            out.extend(turns.into_iter().map(|turn| told(turn, at)));
-            self.own.monitor = monitor;
-            let mut feeders = FeederMonitor::new(catalogue, &sites, at);
-            feeders.carry(&self.own.feeders);
-            self.own.feeders = feeders;
+            self.own.changed_at = Some(at);
         }
         for gateway in self.own.known.gateways_of(fact, position) {
             let Some(fed) = self.gateways.get_mut(&gateway) else { continue };

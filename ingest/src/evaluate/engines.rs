@@ -27,8 +27,8 @@ pub trait Engines {
     /// Version of the engine's meaning; snapshots of another one are not taken.
     fn version(&self) -> u32;
 
-    /// Whether an engine that came out of a snapshot runs the rules of today.
-    fn runs(&self, engine: &Self::Engine) -> bool;
+    /// Whether an engine that came out of a snapshot runs the rules of today; it shares them with all others then.
+    fn share(&self, engine: &mut Self::Engine) -> bool;
 
     /// Lets an engine that has seen nothing hold alarms as active, in a time segment; gives back those whose place its
     /// rules do not have.
@@ -50,13 +50,16 @@ pub trait Engines {
 #[derive(Debug, Clone)]
 pub struct CatalogueEngines {
     catalogue: Arc<rules::Catalogue>,
+    /// What every engine keeps of it.
+    bare: Arc<rules::Catalogue>,
 }
 
 impl CatalogueEngines {
     /// Makes engines of this catalogue.
     #[must_use]
     pub fn new(catalogue: Arc<rules::Catalogue>) -> Self {
-        Self { catalogue }
+        let bare = Arc::new(catalogue.bare());
+        Self { catalogue, bare }
     }
 }
 
@@ -64,15 +67,15 @@ impl Engines for CatalogueEngines {
     type Engine = rules::Engine;
 
     fn engine(&self, gateway: &str, sites: &[SiteModel]) -> rules::Engine {
-        rules::Engine::new(&self.catalogue, sites, gateway)
+        rules::Engine::sharing(&self.bare, sites, gateway)
     }
 
     fn version(&self) -> u32 {
         rules::ENGINE_VERSION
     }
 
-    fn runs(&self, engine: &rules::Engine) -> bool {
-        engine.runs(&self.catalogue)
+    fn share(&self, engine: &mut rules::Engine) -> bool {
+        engine.share(&self.bare)
     }
 
     fn resume(

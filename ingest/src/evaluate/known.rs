@@ -19,11 +19,66 @@ const ENDED_KEPT_MS: i64 = 40 * 86_400_000;
 
 /// See the module.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub(super) struct Known {
     facts: Vec<(u64, Fact)>,
     revisions: Revisions,
     /// Newest time of recording, ms.
     recorded_at: i64,
+    #[serde(skip)]
+    index: Index,
+}
+
+/// What a snapshot holds: the index follows from it.
+#[derive(Deserialize)]
+struct Stored {
+    facts: Vec<(u64, Fact)>,
+    revisions: Revisions,
+    recorded_at: i64,
+}
+
+impl From<Stored> for Known {
+    fn from(stored: Stored) -> Self {
+        let Stored { facts, revisions, recorded_at } = stored;
+        let index = Index::of(&facts);
+        Self { facts, revisions, recorded_at, index }
+    }
+}
+
+/// Where the facts of a site stand: a start asks for each of thousands of gateways.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    /// Places in the list of facts, by site, in order.
+    facts: BTreeMap<String, Vec<usize>>,
+    /// Sites that have, or had, a device on a gateway.
+    sites: BTreeMap<String, BTreeSet<String>>,
+    /// Newest time of recording among the facts up to each, ms.
+    recorded_at: Vec<i64>,
+}
+
+impl Index {
+    fn of(facts: &[(u64, Fact)]) -> Self {
+        let mut index = Self::default();
+        facts.iter().for_each(|(_, fact)| index.add(fact));
+        index
+    }
+
+    fn add(&mut self, fact: &Fact) {
+        let place = self.recorded_at.len();
+        let newest = self.recorded_at.last().copied().unwrap_or(i64::MIN);
+        self.recorded_at.push(newest.max(fact.recorded_at));
+        self.facts.entry(fact.site.clone()).or_default().push(place);
+        for device in model_of(fact).into_iter().flat_map(|model| &model.devices) {
+            match self.sites.get_mut(&device.gateway) {
+                Some(sites) if sites.contains(&fact.site) => {}
+                Some(sites) => drop(sites.insert(fact.site.clone())),
+                None => {
+                    let sites = BTreeSet::from([fact.site.clone()]);
+                    self.sites.insert(device.gateway.clone(), sites);
+                }
+            }
+        }
+    }
 }
 
 /// Revisions met, as sorted ranges: they are one count without gaps, so these are few however many there were.
@@ -56,6 +111,7 @@ impl Known {
             return false;
         }
         self.facts.push((position, fact.clone()));
+        self.index.add(fact);
         self.recorded_at = self.recorded_at.max(fact.recorded_at);
         if self.facts.len() > FACTS_MAX {
             self.forget_old();
@@ -78,26 +134,32 @@ impl Known {
 
     /// The models of the sites that have devices on a gateway, as known before `position`.
     pub(super) fn sites_of(&self, gateway: &str, position: u64) -> Vec<SiteModel> {
-        let mut models: BTreeMap<&str, &SiteModel> = BTreeMap::new();
-        for model in self.before(position).filter_map(|fact| model_of(fact)) {
-            models.insert(&model.site, model);
-        }
-        models.into_values().filter(|model| is_on(model, gateway)).cloned().collect()
+        self.models_of(gateway, position).cloned().collect()
+    }
+
+    /// The ids of these sites.
+    pub(super) fn site_ids_of(&self, gateway: &str, position: u64) -> BTreeSet<String> {
+        self.models_of(gateway, position).map(|model| model.site.clone()).collect()
+    }
+
+    fn models_of(&self, gateway: &str, position: u64) -> impl Iterator<Item = &SiteModel> {
+        let sites = self.index.sites.get(gateway).into_iter().flatten();
+        let newest = move |site: &String| self.of_site(site, position).filter_map(model_of).last();
+        sites.filter_map(newest).filter(move |model| is_on(model, gateway))
     }
 
     /// The models of all sites.
-    pub(super) fn sites(&self) -> Vec<SiteModel> {
+    pub(super) fn sites(&self) -> Vec<&SiteModel> {
         let mut models: BTreeMap<&str, &SiteModel> = BTreeMap::new();
         for model in self.before(u64::MAX).filter_map(model_of) {
             models.insert(&model.site, model);
         }
-        models.into_values().cloned().collect()
+        models.into_values().collect()
     }
 
     /// The gateways whose rules may change with a fact recorded at `position`, itself included.
     pub(super) fn gateways_of(&self, fact: &Fact, position: u64) -> BTreeSet<String> {
-        let all = self.before(position).chain([fact]).filter(|known| known.site == fact.site);
-        let models = all.filter_map(model_of);
+        let models = self.of_site(&fact.site, position).chain([fact]).filter_map(model_of);
         models.flat_map(|model| model.devices.iter().map(|device| device.gateway.clone())).collect()
     }
 
@@ -108,18 +170,31 @@ impl Known {
         sites: &BTreeSet<String>,
         position: u64,
     ) -> Vec<FactRecord<Fact>> {
-        let mut newest: BTreeMap<&str, &Fact> = BTreeMap::new();
-        let mut recorded_at = i64::MIN;
-        for fact in self.before(position) {
-            recorded_at = recorded_at.max(fact.recorded_at);
-            if model_of(fact).is_none() && sites.contains(&fact.site) {
-                newest.insert(&fact.id, fact);
+        let mut newest: BTreeMap<&str, (usize, &Fact)> = BTreeMap::new();
+        for place in sites.iter().flat_map(|site| self.places(site, position)) {
+            let fact = &self.facts[place].1;
+            let is_newest = |known: &(usize, &Fact)| known.0 < place;
+            if model_of(fact).is_none() && newest.get(&*fact.id).is_none_or(is_newest) {
+                newest.insert(&fact.id, (place, fact));
             }
         }
-        let open = newest.into_values().filter(|fact| !ended_long_before(fact, recorded_at));
+        let before = self.facts.partition_point(|(at, _)| *at < position);
+        let recorded_at = before.checked_sub(1).map_or(i64::MIN, |at| self.index.recorded_at[at]);
+        let newest = newest.into_values().map(|(_, fact)| fact);
+        let open = newest.filter(|fact| !ended_long_before(fact, recorded_at));
         let mut facts: Vec<_> = open.map(record).collect();
         facts.sort_by_key(|fact| fact.revision);
         facts
+    }
+
+    /// The facts of a site as known before `position`, in order.
+    fn of_site(&self, site: &str, position: u64) -> impl Iterator<Item = &Fact> {
+        self.places(site, position).map(|place| &self.facts[place].1)
+    }
+
+    fn places(&self, site: &str, position: u64) -> impl Iterator<Item = usize> {
+        let places = self.index.facts.get(site).into_iter().flatten().copied();
+        places.take_while(move |place| self.facts[*place].0 < position)
     }
 
     fn before(&self, position: u64) -> impl Iterator<Item = &Fact> {
@@ -138,6 +213,7 @@ impl Known {
                 || newest.get(&name(fact)) == Some(&fact.revision)
                     && !ended_long_before(fact, self.recorded_at)
         });
+        self.index = Index::of(&self.facts);
     }
 }
 

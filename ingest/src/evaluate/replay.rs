@@ -10,6 +10,7 @@ use rules::evaluator::{Limits, Output};
 
 use super::centre::{Centre, Said};
 use super::engines::Engines;
+use super::snapshot::evaluator_of;
 use crate::log::record::CentreRecord;
 use crate::log::{FollowError, Follower, Found, Lineage, LogRecord, RecordBody, Shared};
 use crate::state::{Snapshot, to_body};
@@ -68,10 +69,9 @@ pub fn verdict_journal_behind<E: Engines>(
 ) -> Result<Option<Replayed>, FollowError> {
     let mut centre = Centre::new(engines, Limits::default());
     let Some(own) = begin.own.filter(|own| centre.restore_own(own)) else { return Ok(None) };
-    let (names, snapshots): (Vec<String>, Vec<Snapshot>) = begin.gateways.into_iter().unzip();
     let mut replayed = Replayed { from: own.at.position + 1, ..Replayed::default() };
-    let evaluators = centre.read_gateways(&snapshots);
-    for ((name, snapshot), evaluator) in names.into_iter().zip(&snapshots).zip(evaluators) {
+    for (name, snapshot) in begin.gateways {
+        let evaluator = evaluator_of(centre.version(), &snapshot);
         if evaluator.is_some_and(|evaluator| centre.restore_gateway(&name, evaluator)) {
             replayed.from = replayed.from.min(snapshot.at.position + 1);
             replayed.gateways.insert(name, snapshot.verdict_seq);

@@ -14,7 +14,7 @@ use crate::state::{Position, Snapshot};
 /// Name of the cursor and snapshot of the centre itself; no gateway can have it (it has a dot).
 pub const CENTRE: &str = "centre.";
 /// Version of what is stored here besides the engine.
-const STORED_VERSION: u32 = 3;
+const STORED_VERSION: u32 = 4;
 
 impl<E: Engines> Centre<E> {
     /// The version that snapshots of this centre carry.
@@ -54,38 +54,13 @@ impl<E: Engines> Centre<E> {
         true
     }
 
-    /// Reads the evaluators of some gateways, on all cores: compiling their rules takes far longer than reading them. None
-    /// where a snapshot cannot be used.
-    pub(super) fn read_gateways(
-        &self,
-        snapshots: &[Snapshot],
-    ) -> Vec<Option<Evaluator<E::Engine>>> {
-        let version = self.version();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = snapshots.len().div_ceil(cores).max(1);
-        let read = |part: &[Snapshot]| {
-            part.iter().map(|snapshot| evaluator_of(version, snapshot)).collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let parts = snapshots.chunks(share).map(|part| scope.spawn(move || read(part)));
-            let parts: Vec<_> = parts.collect();
-            let ended = parts.into_iter().zip(snapshots.chunks(share));
-            // A snapshot that makes the reader panic cannot be used either.
-            ended
-                .flat_map(|(part, of)| {
-                    part.join().unwrap_or_else(|_| of.iter().map(|_| None).collect())
-                })
-                .collect()
-        })
-    }
-
     /// Puts back one gateway's evaluator; `false` where it does not run the rules of today.
     pub(super) fn restore_gateway(
         &mut self,
         gateway: &str,
-        evaluator: Evaluator<E::Engine>,
+        mut evaluator: Evaluator<E::Engine>,
     ) -> bool {
-        if !self.engines().runs(evaluator.settled()) {
+        if !evaluator.engines_mut().all(|engine| self.engines().share(engine)) {
             return false;
         }
         self.restore(gateway, evaluator);
@@ -108,7 +83,11 @@ impl<E: Engines> Centre<E> {
     }
 }
 
-fn evaluator_of<S: EngineStep>(version: u32, snapshot: &Snapshot) -> Option<Evaluator<S>> {
+/// Reads the evaluator of a gateway; none where the snapshot is of another version or cannot be read.
+pub(super) fn evaluator_of<S: EngineStep>(
+    version: u32,
+    snapshot: &Snapshot,
+) -> Option<Evaluator<S>> {
     if snapshot.engine_version != version {
         return None;
     }

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE_MS: Ms = 60_000;
 const HOUR_MS: Ms = 3_600_000;
+/// How often a point is bound about.
+const BINDINGS_EACH: usize = 4;
 /// Fewest samples that make a trend.
 const TREND_POINTS_MIN: Ms = 3;
 /// Quantity that says of a valve whether it is open.
@@ -64,6 +66,12 @@ pub(crate) struct At<'a, 's> {
 }
 
 impl Signals {
+    /// Makes room for the series of so many points and what is bound to them.
+    pub(crate) fn reserve(&mut self, points: usize) {
+        self.series.reserve(points);
+        self.bindings.reserve(points * BINDINGS_EACH);
+    }
+
     /// Binds all inputs of a rule at a candidate; what is missing goes to `missing`, what only some levels lack to
     /// `lacking`.
     pub(crate) fn bind(
@@ -360,12 +368,12 @@ impl Signals {
 
     fn series(&mut self, site: &SiteModel, device: &Device, point: &Point) -> u32 {
         let key = SeriesKey::new(&*site.site, &*device.id, &*point.quantity);
-        let next = count(self.series.len());
-        let number = *self.index.entry(key.clone()).or_insert(next);
-        if number == next {
-            let gap = hold(point.period_ms);
-            self.series.push(SeriesPlan { key, gap, device_name: device.label() });
+        if let Some(number) = self.index.get(&key) {
+            return *number;
         }
+        let (number, gap) = (count(self.series.len()), hold(point.period_ms));
+        self.index.insert(key.clone(), number);
+        self.series.push(SeriesPlan { key, gap, device_name: device.label() });
         number
     }
 
@@ -440,7 +448,9 @@ impl Signals {
             plan.bindings.extend(numbered);
             from..plan.bindings.len()
         };
-        place(plan, self.bindings);
+        // By far the most: renumbered where they lie.
+        plan.bindings = self.bindings;
+        plan.bindings.iter_mut().for_each(|b| b.signal = number(b.signal));
         for (bindings, gap, high, low) in self.runs {
             let inputs = place(plan, bindings);
             plan.runs.push(RunPlan { inputs, gap, high, low });

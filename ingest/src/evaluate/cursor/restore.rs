@@ -11,6 +11,7 @@ use rules::{Text, Transition, TransitionKind};
 
 use super::super::known::Known;
 use super::super::past::{self, Declared};
+use super::super::readers::{self, Read, Readers};
 use super::super::snapshot::CENTRE;
 use super::{Cursor, CursorError, Durable, Engines};
 use crate::alarms::ActiveAlarm;
@@ -20,8 +21,6 @@ use crate::log::{FollowError, Lineage};
 use crate::receive::gateway::KEPT_PREFIX;
 use crate::state::{Position, Snapshot};
 
-/// Gateways whose snapshots are in memory at once.
-const READ_GATEWAYS: usize = 64;
 /// Bytes of facts read from the log at once.
 const READ_BYTES: usize = 4 << 20;
 
@@ -44,28 +43,9 @@ impl<E: Engines> Cursor<E> {
             has_own = self.is_followed(&snapshot)? && self.centre.restore_own(&snapshot);
             from = snapshot.at.position;
         }
-        let mut lost = BTreeSet::new();
-        let names: Vec<String> = names.into_iter().filter(|name| name != CENTRE).collect();
-        for names in names.chunks(READ_GATEWAYS) {
-            let mut found = Vec::with_capacity(names.len());
-            for name in names {
-                match self.kept(name)? {
-                    // Nothing was ever evaluated under this name.
-                    Kept::Never => {}
-                    Kept::Here(snapshot) if has_own => found.push((name, snapshot)),
-                    Kept::Here(_) | Kept::Foreign => drop(lost.insert(name.clone())),
-                }
-            }
-            let (named, snapshots): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-            let read = self.centre.read_gateways(&snapshots);
-            for ((name, snapshot), evaluator) in named.into_iter().zip(&snapshots).zip(read) {
-                if self.is_restored(name, snapshot, evaluator)? {
-                    from = from.min(snapshot.at.position);
-                } else {
-                    lost.insert(name.clone());
-                }
-            }
-        }
+        let names = names.into_iter().filter(|name| name != CENTRE).collect();
+        let (restored, lost) = self.restore_gateways(names, has_own)?;
+        from = from.min(restored);
         if !has_own || !lost.is_empty() {
             from = from.min(self.rebuild(has_own, lost)?);
         }
@@ -76,6 +56,44 @@ impl<E: Engines> Cursor<E> {
         self.progress.judged(self.position);
         self.hold();
         Ok(())
+    }
+
+    /// Puts back what has a snapshot that can be used. Gives the oldest position among these, and the names of the others.
+    fn restore_gateways(
+        &mut self,
+        names: Vec<String>,
+        has_own: bool,
+    ) -> Result<(u64, BTreeSet<String>), CursorError> {
+        let (mut from, mut lost) = (u64::MAX, BTreeSet::new());
+        let version = self.centre.version();
+        let (todo, queue) = readers::queue();
+        std::thread::scope(|scope| {
+            let mut readers = Readers::start(scope, version, todo, &queue);
+            let mut put_back = |cursor: &mut Self, read: Option<Read<E::Engine>>| {
+                let Some((name, snapshot, evaluator)) = read else { return Ok(false) };
+                if cursor.is_restored(&name, &snapshot, evaluator)? {
+                    from = from.min(snapshot.at.position);
+                } else {
+                    lost.insert(name);
+                }
+                Ok::<bool, CursorError>(true)
+            };
+            let mut unread = BTreeSet::new();
+            for name in names {
+                match self.kept(&name)? {
+                    // Nothing was ever evaluated under this name.
+                    Kept::Never => {}
+                    Kept::Here(snapshot) if has_own => {
+                        let read = readers.read(name, snapshot);
+                        put_back(self, read)?;
+                    }
+                    Kept::Here(_) | Kept::Foreign => drop(unread.insert(name)),
+                }
+            }
+            while put_back(self, readers.next())? {}
+            lost.append(&mut unread);
+            Ok((from, lost))
+        })
     }
 
     /// Whether the log goes on behind a snapshot without a gap: a state database from a backup may be older than what the
