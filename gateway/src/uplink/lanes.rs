@@ -22,6 +22,11 @@ pub const BACKFILL_MAX: usize = 768;
 pub const BACKFILL_BEGIN: usize = 16;
 /// It is never less than this, however often the centre asks to slow down.
 pub const BACKFILL_MIN: usize = 4;
+/// An ack that takes so long, ms, and [`LATE_TIMES`] as long as the quickest of this connection, says that too much lies in
+/// the queue: the second that the centre may hold an ack back, and half of one.
+const LATE_MS: u64 = 1_500;
+/// See [`LATE_MS`]: a satellite's own delay is no queue.
+const LATE_TIMES: u64 = 2;
 /// Blocks sent at once for one `want`, as far as the room for backfill goes.
 pub const WANT_BLOCKS: usize = 64;
 /// Backfill gets at least one sending in this many: 20 % of the link.
@@ -78,10 +83,14 @@ pub struct Lanes {
     without_backfill: u32,
     rescue_next: bool,
     backfill_from: u64,
-    /// Blocks that are not live and may wait for their app-ack. Grows by a quarter with each ack while it is
-    /// used, halves where an ack asks to slow down: at the centre there is one queue for the blocks of all gateways, and
+    /// Blocks that are not live and may wait for their app-ack. Grows by a quarter a round trip while it is used, halves
+    /// where acks come late or ask to slow down: at the centre there is one queue for the blocks of all gateways, and
     /// nobody else can keep it short.
     room: usize,
+    /// `room` stays until then, monotonic ms: what is heard before was sent under the room of before.
+    room_until: u64,
+    /// Quickest ack of this connection, ms.
+    least_ms: Option<u64>,
     /// Blocks of `sent` that were not live: what `room` bounds.
     old: usize,
 }
@@ -99,6 +108,8 @@ impl Default for Lanes {
             rescue_next: false,
             backfill_from: 0,
             room: BACKFILL_BEGIN,
+            room_until: 0,
+            least_ms: None,
             old: 0,
         }
     }
@@ -122,7 +133,7 @@ impl Lanes {
     /// Takes an ack that counts: the time to it is measured, and what it names is not sent again while
     /// the spool's thread notes it (the next [`View`] shows that). Returns how many it answered.
     pub fn acked(&mut self, now: u64, epochs: &[EpochAck], slow_down_ms: u32) -> usize {
-        let (mut count, under_way) = (0, self.old);
+        let (mut count, under_way, mut took) = (0, self.old, None);
         for e in epochs {
             let mine = Key { epoch: e.epoch.0, seq: 0 }..=Key { epoch: e.epoch.0, seq: u64::MAX };
             let named: Vec<(Key, Sent)> = self
@@ -134,7 +145,9 @@ impl Lanes {
             for (key, sent) in named {
                 // What was sent twice does not tell which sending was answered.
                 if sent.tries == 1 {
-                    self.measure(now.saturating_sub(sent.at));
+                    let ms = now.saturating_sub(sent.at);
+                    self.measure(ms);
+                    took = Some(took.map_or(ms, |least: u64| least.min(ms)));
                 }
                 self.due.remove(&(sent.due, key));
                 // As if sent twice: an ack that repeats this one measures nothing.
@@ -148,10 +161,27 @@ impl Lanes {
         self.backfill_from = if delay == 0 { now } else { self.backfill_from.max(now + delay) };
         if delay > 0 {
             self.room = (self.room / 2).max(BACKFILL_MIN);
-        } else if count > 0 && under_way >= self.room / 2 {
-            self.room = (self.room + self.room / 4).min(BACKFILL_MAX);
+        } else if let Some(took) = took {
+            self.pace(now, took, under_way);
         }
         count
+    }
+
+    /// An ack took `took` ms to the youngest block it names, of `under_way` that were not live.
+    fn pace(&mut self, now: u64, took: u64, under_way: usize) {
+        let least = self.least_ms.map_or(took, |least| least.min(took));
+        self.least_ms = Some(least);
+        if now < self.room_until {
+            return;
+        }
+        if took > LATE_MS.max(least * LATE_TIMES) {
+            self.room = (self.room / 2).max(BACKFILL_MIN);
+        } else if under_way >= self.room / 2 {
+            self.room = (self.room + self.room / 4).min(BACKFILL_MAX);
+        } else {
+            return;
+        }
+        self.room_until = now + took;
     }
 
     /// The centre names the block that is next in order: it and those after it travel without back-off,
@@ -190,7 +220,7 @@ impl Lanes {
             .map(|(k, _)| *k)
             .collect();
         recent.into_iter().for_each(|k| self.forget(k));
-        self.room = BACKFILL_BEGIN;
+        (self.room, self.room_until, self.least_ms) = (BACKFILL_BEGIN, 0, None);
     }
 
     /// The next block to send at `now`, booked as sent; `None` where nothing is due.

@@ -33,8 +33,10 @@ use profile::{DROPPED_TOPIC, Granted, Profile};
 
 /// Unacked messages that the broker may have out; the channel to the receiver holds as many.
 pub const UNACKED_MAX: usize = 4_096;
-/// Requests that may wait in a client: every unacked message may be acked at once.
-const REQUESTS_MAX: usize = 2 * UNACKED_MAX;
+/// Requests that may wait in a client: an ack for every packet id there is, and some. The library reads ten messages for
+/// each ack that it writes while a broker floods it. An ack that found no room was lost, its message stayed under way at the
+/// broker until the connection ended, and mosquitto looked through all such for each ack that came after.
+const REQUESTS_MAX: usize = u16::MAX as usize + 64;
 /// Acks in flight to the broker.
 const INFLIGHT: u16 = 256;
 /// First pause after a lost connection; doubled up to [`PAUSE_MAX`].
@@ -114,7 +116,7 @@ impl Acker for Sessions {
             let mut publish = Publish::new("", QoS::AtLeastOnce, Bytes::new());
             publish.pkid = ticket.packet;
             spool::fail_point!("puback.before");
-            // A full queue means that the connection is stuck: the broker sends again after it is gone.
+            // It fails only where the connection is gone: the broker sends again on the next.
             if client.try_ack(&publish).is_err() {
                 return;
             }

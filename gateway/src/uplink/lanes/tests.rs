@@ -165,6 +165,36 @@ fn the_room_for_backfill_follows_what_acks_say() {
     assert_eq!(take(&mut lanes, 10_000, 9_999).len(), BACKFILL_BEGIN, "another connection");
 }
 
+/// How many blocks go out in the last of some rounds, each acked whole after so many ms.
+fn room_after(rounds: &[u64]) -> usize {
+    let (mut lanes, mut now, mut count) = (Lanes::new(), 0, 0);
+    for ms in rounds {
+        lanes.view(view(&[(2, 1, 2_000)], &[]));
+        let sent = take(&mut lanes, now, 9_999);
+        let (least, most) = (sent.iter().map(|s| s.1).min(), sent.iter().map(|s| s.1).max());
+        count = sent.len();
+        now += ms;
+        // Two acks of one round trip count once.
+        lanes.acked(now, &[ack(2, least.unwrap() + 1, most.unwrap())], 0);
+        lanes.acked(now, &[ack(2, least.unwrap(), least.unwrap())], 0);
+        lanes.view(View::default());
+    }
+    count
+}
+
+// Goal: nothing waits long at the broker for want of a word from the centre. Method: quick acks, then slow ones; a link that
+// is slow by itself.
+#[test]
+fn the_room_for_backfill_follows_how_long_acks_take() {
+    let quick = [20; 30];
+    assert_eq!(room_after(&quick[..3]), BACKFILL_BEGIN * 5 / 4 * 5 / 4);
+    assert_eq!(room_after(&quick), BACKFILL_MAX);
+    assert_eq!(room_after(&[&quick[..], &[1_900; 3]].concat()), BACKFILL_MAX / 4);
+    assert_eq!(room_after(&[&quick[..], &[1_900; 20]].concat()), BACKFILL_MIN);
+    assert_eq!(room_after(&[&quick[..], &[LATE_MS; 3]].concat()), BACKFILL_MAX);
+    assert_eq!(room_after(&[800; 30]), BACKFILL_MAX, "a satellite");
+}
+
 #[test]
 fn awaited_blocks_are_bounded_and_live_still_goes_out() {
     let mut lanes = with_room(5_000);
