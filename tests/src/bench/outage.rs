@@ -161,7 +161,10 @@ fn tell(report: &mut Report, story: Story, looks: &[Look], alarms: &[(f64, i64)]
     report.set("outage.seconds", back - away);
     report.set("outage.live_points_per_s", live);
     report.set("outage.rss_before_mb", peak(0.0, away));
-    report.set("outage.rss_early_mb", first.rss_mb);
+    // What the log's tail and one batch hold at most is there within the first fifth: from then on it must not grow.
+    let fifth = (back - away) / 5.0;
+    report.set("outage.rss_early_mb", peak(away, away + fifth));
+    report.set("outage.rss_late_mb", peak(back - fifth, back));
     report.set("outage.rss_during_mb", peak(away, back));
     report.set("outage.rss_catching_up_mb", peak(back, caught_up));
     report.set("outage.seconds_until_the_store_went_on", moved.at - back);

@@ -342,7 +342,7 @@ fn table(report: &Report) {
         ("gateway: < 20 MB at 5,000 points/s", report.get("gateway.rss_mb"), Wanted::Most(20.0)),
         (
             "store away: memory grows by ≤ 10 %",
-            ratio("outage.rss_during_mb", "outage.rss_early_mb"),
+            ratio("outage.rss_late_mb", "outage.rss_early_mb"),
             Wanted::Most(1.1),
         ),
         (
