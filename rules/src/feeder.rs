@@ -19,7 +19,7 @@ use crate::site::SiteModel;
 use crate::stale::parameter;
 use crate::text::Text;
 use crate::transition::{Scope, Severity, Transition, TransitionKind};
-use crate::watched::Watched;
+use crate::watched::{Watched, matched};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,8 +136,7 @@ impl FeederMonitor {
         for (name, seen) in &mut self.gateways {
             *seen = earlier.gateways.get(name).copied().unwrap_or_default();
         }
-        let was: BTreeMap<_, _> = earlier.watches.iter().map(|w| (w.name(), w)).collect();
-        let was: Vec<_> = self.watches.iter().map(|w| was.get(&w.name()).copied()).collect();
+        let was = matched(&self.watches, &earlier.watches, Watch::name);
         for (watch, was) in self.watches.iter_mut().zip(was) {
             if let Some(was) = was {
                 (watch.raised, watch.dismissed) = (was.raised, was.dismissed);

@@ -13,9 +13,9 @@ use crate::site::{Override, SiteModel};
 use crate::test::Test;
 use crate::text::Text;
 use crate::transition::{Scope, Severity, Transition, TransitionKind};
-use crate::watched::Watched;
+use crate::watched::{Watched, matched};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Watches all gateways the registry expects, one watch for each site a gateway serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,8 +85,7 @@ impl GatewayMonitor {
         let gone = gone.filter(|was| was.reached > 0 && !stay.contains(&was.name()));
         out.extend(gone.map(|was| was.transition(TransitionKind::Clear, at)));
         self.start = earlier.start;
-        let was: BTreeMap<_, _> = earlier.watches.iter().map(|w| (w.name(), w)).collect();
-        let was: Vec<_> = self.watches.iter().map(|w| was.get(&w.name()).copied()).collect();
+        let was = matched(&self.watches, &earlier.watches, Watch::name);
         for (watch, was) in self.watches.iter_mut().zip(was) {
             if let Some(was) = was {
                 watch.received = was.received;

@@ -1,8 +1,10 @@
-//! Where the watches of a gateway stand in a monitor's list: each block of thousands of gateways asks.
+//! Lists of watches, as the monitors of silent gateways and lost feeders keep them: where a gateway's stand, for each block of
+//! thousands of gateways asks, and which go on after a change of the registry.
 
+use crate::transition::Scope;
 use std::collections::BTreeMap;
 
-/// See the module. Follows from the list; never stored.
+/// Where the watches of a gateway stand in a list. Follows from the list; never stored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watched(BTreeMap<String, Vec<usize>>);
 
@@ -25,4 +27,14 @@ impl Watched {
     pub(crate) fn places(&self, gateway: &str) -> &[usize] {
         self.0.get(gateway).map_or(&[], Vec::as_slice)
     }
+}
+
+/// For each watch of a new list the one of the same rule and scope in an earlier list.
+pub(crate) fn matched<'a, W>(
+    now: &[W],
+    earlier: &'a [W],
+    name: impl Fn(&W) -> (&str, &Scope),
+) -> Vec<Option<&'a W>> {
+    let earlier: BTreeMap<_, _> = earlier.iter().map(|watch| (name(watch), watch)).collect();
+    now.iter().map(|watch| earlier.get(&name(watch)).copied()).collect()
 }

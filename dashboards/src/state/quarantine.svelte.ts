@@ -32,6 +32,8 @@ class QuarantineView {
   #asked: QuarantineFilter = { ...this.filter };
   /** Counted up with each question, so that a late answer to an older one changes nothing. */
   #question = 0;
+  /** The last question that was answered. */
+  #answered = 0;
   #shown = 0;
 
   /** Asks by the filter as it stands, from the newest on. */
@@ -49,7 +51,8 @@ class QuarantineView {
   /** Keeps rows and detail true until the function it gives is called. */
   watch(now: () => number): () => void {
     void this.ask(now());
-    const timer = setInterval(() => void this.#reread(now()), LOOK_AGAIN_MS);
+    // Not while somebody waits for an answer: it would be thrown away for this one.
+    const timer = setInterval(() => void (this.#answered === this.#question && this.#reread(now())), LOOK_AGAIN_MS);
     return () => {
       clearInterval(timer);
       this.#leave();
@@ -75,6 +78,8 @@ class QuarantineView {
       this.chosen = this.chosen.filter((id) => (this.rows ?? []).some((row) => row.id === id && row.state === 'open'));
     } catch (error) {
       if (question === this.#question) this.error = asApiError(error);
+    } finally {
+      this.#answered = Math.max(this.#answered, question);
     }
   }
 

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
 use rules::evaluator::Evaluator;
@@ -25,34 +25,21 @@ pub(super) struct Readers<S: EngineStep> {
     under_way: usize,
 }
 
-/// What the readers take from in turn.
-#[derive(Debug)]
-pub(super) struct Todo(Mutex<Receiver<(String, Snapshot)>>);
-
-/// A queue for [`Readers::start`]; it must outlive the scope of the threads.
-pub(super) fn queue() -> (SyncSender<(String, Snapshot)>, Todo) {
-    let (todo, from) = sync_channel(UNDER_WAY_MAX);
-    (todo, Todo(Mutex::new(from)))
-}
-
 impl<S: EngineStep> Readers<S> {
     /// Starts a reader on each core for snapshots of `version`.
-    pub(super) fn start<'scope, 'env>(
-        scope: &'scope Scope<'scope, 'env>,
-        version: u32,
-        todo: SyncSender<(String, Snapshot)>,
-        from: &'env Todo,
-    ) -> Self
+    pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, version: u32) -> Self
     where
         S: 'scope,
     {
+        let (todo, from) = sync_channel(UNDER_WAY_MAX);
+        let from: Arc<Mutex<Receiver<(String, Snapshot)>>> = Arc::new(Mutex::new(from));
         let (to, done) = sync_channel(UNDER_WAY_MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..cores {
-            let to: SyncSender<Read<S>> = to.clone();
+            let (from, to): (_, SyncSender<Read<S>>) = (Arc::clone(&from), to.clone());
             scope.spawn(move || {
                 loop {
-                    let next = from.0.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let next = from.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((name, snapshot)) = next else { return };
                     // A snapshot that makes the reader panic cannot be used either.
                     let read = catch_unwind(AssertUnwindSafe(|| evaluator_of(version, &snapshot)));

@@ -11,7 +11,7 @@ use rules::{Text, Transition, TransitionKind};
 
 use super::super::known::Known;
 use super::super::past::{self, Declared};
-use super::super::readers::{self, Read, Readers};
+use super::super::readers::{Read, Readers};
 use super::super::snapshot::CENTRE;
 use super::{Cursor, CursorError, Durable, Engines};
 use crate::alarms::ActiveAlarm;
@@ -66,9 +66,8 @@ impl<E: Engines> Cursor<E> {
     ) -> Result<(u64, BTreeSet<String>), CursorError> {
         let (mut from, mut lost) = (u64::MAX, BTreeSet::new());
         let version = self.centre.version();
-        let (todo, queue) = readers::queue();
         std::thread::scope(|scope| {
-            let mut readers = Readers::start(scope, version, todo, &queue);
+            let mut readers = Readers::start(scope, version);
             let mut put_back = |cursor: &mut Self, read: Option<Read<E::Engine>>| {
                 let Some((name, snapshot, evaluator)) = read else { return Ok(false) };
                 if cursor.is_restored(&name, &snapshot, evaluator)? {
