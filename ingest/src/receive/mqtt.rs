@@ -6,6 +6,10 @@
 //! broker: never in memory here, and never at the price of the connection, because a broker sends all that was under way
 //! again on the next. mosquitto 2.0.11 keeps to its `max_inflight_messages` only until its queue moves on; then all of the
 //! queue is under way at once.
+//!
+//! Acks do not go through the client's list of requests: under a flood the library reads ten messages for each request that it
+//! takes up. Tens of thousands of acks waited there, mosquitto looked through all of what they were for at each ack that came,
+//! and those that found the list full were lost. They are written here, before more is read and while the receiver is waited for.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAck, Publish, QoS,
     SubscribeReasonCode, Transport,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use wire::limits::FRAME_BYTES_MAX;
 use wire::topic::{Topic, filter_state, filter_up};
@@ -33,10 +37,8 @@ use profile::{DROPPED_TOPIC, Granted, Profile};
 
 /// Unacked messages that the broker may have out; the channel to the receiver holds as many.
 pub const UNACKED_MAX: usize = 4_096;
-/// Requests that may wait in a client: an ack for every packet id there is, and some. The library reads ten messages for
-/// each ack that it writes while a broker floods it. An ack that found no room was lost, its message stayed under way at the
-/// broker until the connection ended, and mosquitto looked through all such for each ack that came after.
-const REQUESTS_MAX: usize = u16::MAX as usize + 64;
+/// Requests that may wait in a client.
+const REQUESTS_MAX: usize = 64;
 /// Acks in flight to the broker.
 const INFLIGHT: u16 = 256;
 /// First pause after a lost connection; doubled up to [`PAUSE_MAX`].
@@ -49,6 +51,8 @@ const BEHIND_MAX: Duration = Duration::from_secs(15);
 const BEHIND_PAUSE: Duration = Duration::from_millis(2);
 /// Topic and MQTT header around a frame.
 const PACKET_OVERHEAD: usize = 1_024;
+/// What is subscribed to.
+const FILTERS: usize = 2;
 /// Longest packet that is read: what MQTT allows. With a smaller bound one long message would end every connection anew,
 /// because the broker sends it again on the next.
 const PACKET_MAX: usize = 268_435_455;
@@ -87,40 +91,48 @@ fn options(broker: &BrokerConfig, suffix: &str, clean: bool) -> Result<MqttOptio
     Ok(options)
 }
 
-/// The connection that acks may go out on.
+/// The connection that acks may go out on, and those it still owes.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<(u64, Option<AsyncClient>)>);
+pub struct Sessions {
+    owed: Mutex<Owed>,
+    /// Rung when there are more.
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Owed {
+    session: u64,
+    is_up: bool,
+    /// Packet ids, in the order of receipt.
+    packets: Vec<u16>,
+}
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, (u64, Option<AsyncClient>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Owed> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, client: AsyncClient) -> u64 {
-        let mut session = self.lock();
-        *session = (session.0 + 1, Some(client));
-        session.0
+    fn begin(&self) -> u64 {
+        let mut owed = self.lock();
+        *owed = Owed { session: owed.session + 1, is_up: true, packets: Vec::new() };
+        owed.session
     }
 
     fn end(&self) {
-        self.lock().1 = None;
+        let mut owed = self.lock();
+        (owed.is_up, owed.packets) = (false, Vec::new());
     }
 }
 
 impl Acker for Sessions {
     /// Never acks a message of an earlier connection: its packet id may mean another one by now.
     fn ack(&self, tickets: &[Ticket]) {
-        let session = self.lock();
-        let (now, Some(client)) = &*session else { return };
-        for ticket in tickets.iter().filter(|t| t.session == *now && t.packet != 0) {
-            let mut publish = Publish::new("", QoS::AtLeastOnce, Bytes::new());
-            publish.pkid = ticket.packet;
-            spool::fail_point!("puback.before");
-            // It fails only where the connection is gone: the broker sends again on the next.
-            if client.try_ack(&publish).is_err() {
-                return;
-            }
-        }
+        let mut owed = self.lock();
+        let (session, is_up) = (owed.session, owed.is_up);
+        let ours = tickets.iter().filter(|t| is_up && t.session == session && t.packet != 0);
+        owed.packets.extend(ours.map(|t| t.packet));
+        drop(owed);
+        self.bell.notify_one();
     }
 }
 
@@ -140,9 +152,15 @@ pub async fn subscribe(
             Ok(mut options) => {
                 options.set_manual_acks(true);
                 let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
-                let session = sessions.begin(client.clone());
-                let connection =
-                    Connection { client, session, inbox: &inbox, profile: &profile, marks: &marks };
+                let session = sessions.begin();
+                let connection = Connection {
+                    client,
+                    session,
+                    sessions: &sessions,
+                    inbox: &inbox,
+                    profile: &profile,
+                    marks: &marks,
+                };
                 let run = connection.run(events, &mut pause);
                 let ended = tokio::select! {
                     ended = run => ended,
@@ -173,6 +191,7 @@ enum Ended {
 struct Connection<'a> {
     client: AsyncClient,
     session: u64,
+    sessions: &'a Sessions,
     inbox: &'a SyncSender<ToWorker>,
     profile: &'a Profile,
     marks: &'a Marks,
@@ -180,8 +199,19 @@ struct Connection<'a> {
 
 impl Connection<'_> {
     async fn run(self, mut events: EventLoop, pause: &mut Backoff) -> Ended {
+        let mut granted_filters = 0;
         loop {
-            let event = match events.poll().await {
+            let is_subscribed = granted_filters == FILTERS;
+            if is_subscribed && let Err(ended) = self.write_acks(&mut events).await {
+                return ended;
+            }
+            // A poll that is cut off loses nothing once the subscriptions are granted: packets that were read wait in the
+            // loop's state, written ones in its buffer, and of what it would write itself only a ping is left.
+            let polled = tokio::select! {
+                polled = events.poll() => polled,
+                () = self.sessions.bell.notified(), if is_subscribed => continue,
+            };
+            let event = match polled {
                 Ok(Event::Incoming(packet)) => packet,
                 Ok(Event::Outgoing(_)) => continue,
                 Err(error) => return Ended::Lost(Box::new(error)),
@@ -189,6 +219,7 @@ impl Connection<'_> {
             let went_on = match event {
                 Packet::ConnAck(ack) => self.connected(ack.session_present),
                 Packet::SubAck(ack) => {
+                    granted_filters += 1;
                     let granted = granted(&ack.return_codes);
                     self.profile.granted(granted);
                     if granted == Granted::Refused {
@@ -199,7 +230,10 @@ impl Connection<'_> {
                         Ok(())
                     }
                 }
-                Packet::Publish(publish) => self.deliver(publish).await,
+                Packet::Publish(publish) => {
+                    let owing = is_subscribed.then_some(&mut events);
+                    self.deliver(publish, owing).await
+                }
                 _ => Ok(()),
             };
             if let Err(ended) = went_on {
@@ -212,18 +246,39 @@ impl Connection<'_> {
         tracing::info!(session_present, "connected to the broker");
         self.profile.connected(session_present);
         self.profile.metrics().broker_connected.set(1);
-        for filter in [filter_up(), filter_state()] {
+        let filters: [_; FILTERS] = [filter_up(), filter_state()];
+        for filter in filters {
             // The queue of a new client has room.
             self.client.try_subscribe(filter, QoS::AtLeastOnce).map_err(|_| Ended::Refused)?;
         }
         Ok(())
     }
 
-    async fn deliver(&self, publish: Publish) -> Result<(), Ended> {
+    /// Writes the acks that are owed, in the order of receipt.
+    async fn write_acks(&self, events: &mut EventLoop) -> Result<(), Ended> {
+        let packets = std::mem::take(&mut self.sessions.lock().packets);
+        let Some(network) = events.network.as_mut().filter(|_| !packets.is_empty()) else {
+            return Ok(());
+        };
+        let written = async {
+            for packet in packets {
+                spool::fail_point!("puback.before");
+                network.write(Packet::PubAck(PubAck::new(packet))).await?;
+            }
+            network.flush().await
+        };
+        match tokio::time::timeout(BEHIND_MAX, written).await {
+            Ok(written) => written.map_err(|e| Ended::Lost(Box::new(e.into()))),
+            Err(_) => Err(Ended::Lost(Box::new(ConnectionError::FlushTimeout))),
+        }
+    }
+
+    /// Hands a message over; `owing` is what acks can be written to while the receiver has no room.
+    async fn deliver(&self, publish: Publish, owing: Option<&mut EventLoop>) -> Result<(), Ended> {
         let ticket = Ticket { session: self.session, packet: publish.pkid };
         let Ok(topic) = publish.topic.parse::<Topic>() else {
             self.profile.metrics().dropped("topic");
-            return self.send(ToWorker::Void(ticket)).await;
+            return self.send(ToWorker::Void(ticket), owing).await;
         };
         if is_synthetic(topic.gateway.as_str()) {
             self.marks.returned();
@@ -235,11 +290,16 @@ impl Connection<'_> {
         let payload = if is_frame { publish.payload } else { Bytes::new() };
         let retained = publish.retain;
         spool::fail_point!("receive.delivered");
-        self.send(ToWorker::Message(Delivery { topic, payload, retained, ticket })).await
+        let message = ToWorker::Message(Delivery { topic, payload, retained, ticket });
+        self.send(message, owing).await
     }
 
-    /// Hands a message over, waiting until there is room.
-    async fn send(&self, message: ToWorker) -> Result<(), Ended> {
+    /// Hands something over, waiting until there is room.
+    async fn send(
+        &self,
+        message: ToWorker,
+        mut owing: Option<&mut EventLoop>,
+    ) -> Result<(), Ended> {
         let (mut message, mut since) = (message, None);
         loop {
             message = match self.inbox.try_send(message) {
@@ -250,6 +310,9 @@ impl Connection<'_> {
             let since = *since.get_or_insert_with(tokio::time::Instant::now);
             if since.elapsed() >= BEHIND_MAX {
                 return Err(Ended::Behind);
+            }
+            if let Some(events) = &mut owing {
+                self.write_acks(events).await?;
             }
             tokio::time::sleep(BEHIND_PAUSE).await;
         }
@@ -281,7 +344,7 @@ pub async fn publish(
             Ok(options) => {
                 let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
                 // Polling and feeding are two futures that both live as long as the connection: poll is not cancel-safe.
-                let up = tokio::sync::Notify::new();
+                let up = Notify::new();
                 let poll = async {
                     loop {
                         match events.poll().await {
