@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tests::harness::davy::{Centre, Store};
 use tests::harness::hand::{Hand, now_ms};
 use tests::harness::held::Held;
+use tests::harness::influx::Influx;
 use tests::harness::mosquitto::Mosquitto;
 use tests::harness::peer::Peer;
 use tests::harness::process::run_to_end;
@@ -374,4 +375,99 @@ async fn a_full_quarantine_is_told_holds_only_its_own_gateway_and_takes_again_wh
     let one_more = hand.again(&manifest, &rows(0.5)).expect("a block");
     peer.publish(&hand.topic(), one_more).await.expect("published");
     until_metric(&works.centre, "quarantine_entries", |n| n == 1.0).await;
+}
+
+// ── the durable log ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The least that a log may be given, bytes.
+const LOG_BYTES: u64 = 64 << 20;
+/// Blocks sent between two looks: a hundredth of that log.
+const BLOCKS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_log_is_told_leaves_everything_at_the_gateways_and_takes_again_when_the_store_is_back()
+ {
+    // Goal: a database that nobody mends for days costs no reading and no crash. Method: InfluxDB is stopped, and blocks that
+    // hardly compress fill the smallest log that a centre may have; a gateway that is read comes when it is full. Then
+    // InfluxDB is started again, and what was refused is sent again, as gateways do.
+    let mut influx = Influx::start().await.expect("influxd");
+    let mut works = Works::prepare(&Store::from(&influx), vec![house(60)]).await.expect("a works");
+    let key = works.centre.add_gateway(BY_HAND, SITE).expect("a key");
+    let file = works.centre.folder.join("ingest.toml");
+    let log = format!("[log]\nbytes_max = {LOG_BYTES}\n\n[store]");
+    edit(&file, "[store]", &log).expect("edited");
+    works.centre.start().await.expect("the centre");
+    works.centre.sign_in().await.expect("a session");
+    influx.kill();
+
+    let mut hand = Hand::new(BY_HAND, SITE, &key).expect("a gateway");
+    let mut peer =
+        Peer::connect(works.broker.port, "hand", "nothing/of/this").await.expect("a client");
+    let quantities = points();
+    let manifest = hand.manifest((0..1_000).map(|n| format!("d{n}")), &quantities);
+    let opening = hand.sealed_manifest(&manifest);
+    peer.publish(&hand.topic(), opening).await.expect("published");
+    let (begun, mut sent) = (now_ms(), Vec::new());
+    let refused = "blocks_refused_total{code=\"log_full\"}";
+    loop {
+        let fresh = (0..BLOCKS).map(|_| {
+            let salt = sent.len() as f64;
+            let time = begun + i64::try_from(sent.len()).expect("few");
+            let values = |n: u32| {
+                let value = |p: usize| (f64::from(n) * 13.7 + p as f64 + salt / 7.0).sin() * 1e3;
+                (0..quantities.len()).map(value).collect()
+            };
+            let rows: Vec<_> = (0..1_000).map(|n| (n, time, values(n))).collect();
+            let block = hand.next(&manifest, &rows).expect("a block");
+            sent.push(block.clone());
+            (hand.topic(), block)
+        });
+        let fresh: Vec<_> = fresh.collect();
+        peer.publish_all(fresh).await.expect("published");
+        let before = sent.len() as f64;
+        let counts = || async {
+            let metrics = works.centre.metrics().await.map_err(|e| format!("{e:#}"))?;
+            let of = |name: &str| metrics.get(&format!("davy_ingest_{name}")).copied();
+            let logged = of("messages_total{code=\"logged\"}").unwrap_or_default();
+            let refused = of(refused).unwrap_or_default();
+            let is_taken = logged + refused >= before;
+            if is_taken { Ok(refused) } else { Err(format!("{logged} and {refused} of {before}")) }
+        };
+        if wait_for("all to be logged or refused", LIMIT, counts).await > 0.0 {
+            break;
+        }
+        assert!(sent.len() < 4_000, "the log takes and takes");
+    }
+    works.until_notice("log_full", "Mend the store").await;
+    assert_eq!(works.centre.health("/healthz").await.expect("healthz").0, 200);
+    works.gateway.start().expect("the gateway");
+    works
+        .until_gateway("its blocks to wait", |value| value("davy_gateway_backlog_blocks") > 5.0)
+        .await;
+
+    influx.resume().await.expect("influxd");
+    // What is not the next in order waits at the gateways until a fifth of the log is free.
+    wait_for("the log to take backfill again", LIMIT, || async {
+        let notices = works.centre.notices().await.map_err(|e| format!("{e:#}"))?;
+        let is_short = ["log_full", "log_crowded"].iter().any(|code| notices.contains_key(*code));
+        if is_short { Err(format!("{notices:?}")) } else { Ok(()) }
+    })
+    .await;
+    let again = sent.split_off(sent.len() - BLOCKS);
+    let blocks = sent.len() + again.len();
+    peer.publish_all(again.into_iter().map(|block| (hand.topic(), block))).await.expect("sent");
+    works.everything_is_stored_once().await;
+    for device in ["d0", "d999"] {
+        wait_for("all that was made by hand", LIMIT, || async {
+            let stored = works.centre.samples(SITE, device, &quantities[0].quantity).await;
+            let mut stored = stored.map_err(|e| format!("{e:#}"))?;
+            stored.retain(|(t, _)| (begun..begun + 1_000_000).contains(t));
+            if stored.len() == blocks {
+                Ok(())
+            } else {
+                Err(format!("{} of {blocks}", stored.len()))
+            }
+        })
+        .await;
+    }
 }
