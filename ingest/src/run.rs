@@ -201,6 +201,8 @@ impl Service {
             intake.clone(),
         );
         network.spawn(subscriber);
+        let counted = Arc::clone(&profile);
+        network.spawn(mqtt::count_dropped(config.broker.clone(), counted, network.token.clone()));
         network.spawn(mqtt::publish(config.broker.clone(), outbox, profile, network.token.clone()));
         network.spawn(facts::follow(parts.facts(), inbox_tx, intake.clone()));
         let live = Arc::clone(&parts.live);

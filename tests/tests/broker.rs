@@ -65,6 +65,46 @@ async fn the_check_names_what_a_broker_does_wrong_and_how_to_mend_it() {
     assert!(found.contains("PROBLEM  connect:") && found.contains("[broker] url"), "{found}");
 }
 
+/// The access list of the README, as it stands there.
+fn access_list() -> String {
+    let readme = include_str!("../../README.md");
+    let (_, list) = readme.split_once("`/etc/mosquitto/acl`:\n\n").expect("an access list");
+    list.lines().take_while(|line| !line.is_empty()).map(|l| format!("{}\n", l.trim())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_list_of_the_readme_lets_pass_what_must_and_one_line_less_is_found() {
+    // Goal: whoever follows the README to the letter has a centre that is ready, and the check finds what hinders it. Method:
+    // mosquitto with that list, then with one that does not let the centre publish its own sample.
+    let folder = tempfile::tempdir().expect("a folder");
+    // mosquitto reads it under another name.
+    let mut open = std::fs::metadata(folder.path()).expect("a folder").permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut open, 0o755);
+    std::fs::set_permissions(folder.path(), open).expect("opened");
+    let file = folder.path().join("acl");
+    for (list, word) in [
+        (access_list(), "ok       self: "),
+        (access_list().replace("readwrite davy/v1", "read davy/v1"), "PROBLEM  self: "),
+    ] {
+        std::fs::write(&file, list).expect("written");
+        let settings = format!("max_queued_messages 0\nacl_file {}\n", file.display());
+        let broker = Mosquitto::start_with(&settings).await.expect("mosquitto");
+        let port = broker.port;
+        let works = Works::prepare_on(broker, port, &Store::Embedded, vec![house(40)]).await;
+        let mut works = works.expect("a works");
+        works.sign_in_at_broker(port, ("centre", "any"), "any").expect("edited");
+        let found = works.centre.call(&["check", "--broker"]).expect_err("anybody gets in");
+        let found = found.to_string();
+        assert!(found.contains(word) && found.contains("PROBLEM  anonymous: "), "{found}");
+        if word.starts_with("ok") {
+            assert!(found.contains("1 problem(s)"), "{found}");
+            works.start_all().await.expect("it starts");
+            works.until_ready().await;
+            works.everything_is_stored_once().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_drops_and_one_that_forgets_are_told_and_cost_nothing() {
     // Goal: the running centre says what its broker does. Method: mosquitto as it comes, whose queue for a slow subscriber is

@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::harness::davy::Store;
 use tests::harness::nats::{CENTRE, GATEWAY_PASSWORD, Nats};
 use tests::harness::wait::wait_for;
-use tests::harness::works::{GATEWAY, Played, Works, edit};
+use tests::harness::works::{GATEWAY, Played, Works};
 use tests::meters;
 use tests::replay::Recording;
 
@@ -28,15 +28,7 @@ async fn works() -> Works<Nats> {
     let port = broker.port;
     let works = Works::prepare_on(broker, port, &Store::Embedded, vec![house()]).await;
     let works = works.expect("a works");
-    let url = format!("url = \"mqtt://127.0.0.1:{port}\"");
-    let (user, password) = CENTRE;
-    std::fs::write(works.centre.folder.join("broker.password"), password).expect("written");
-    let signed = format!("{url}\nuser = {user:?}\npassword_file = \"broker.password\"");
-    edit(&works.centre.folder.join("ingest.toml"), &url, &signed).expect("edited");
-    let secret = works.gateway.folder.join("broker.password");
-    std::fs::write(&secret, GATEWAY_PASSWORD).expect("written");
-    let signed = format!("{url}\nuser = {GATEWAY:?}\npassword_file = {secret:?}");
-    edit(&works.gateway.folder.join("gateway.toml"), &url, &signed).expect("edited");
+    works.sign_in_at_broker(port, CENTRE, GATEWAY_PASSWORD).expect("edited");
     works
 }
 
@@ -58,6 +50,7 @@ async fn nothing_is_lost_or_doubled_over_nats_that_is_killed() {
     let stored = "davy_gateway_samples{place=\"stored\"}";
     works.until_gateway("acked samples", |of| of(stored) > 10.0).await;
     online_is(&works, true).await;
+    works.until_ready().await;
     for _ in 0..2 {
         works.broker.kill();
         works.until_gateway("a backlog", |of| of("davy_gateway_backlog_blocks") >= 5.0).await;
@@ -83,7 +76,7 @@ async fn the_broker_check_finds_nothing_wrong_with_nats_as_documented() {
     // Goal: the settings of docs/OPERATIONS.md pass the product's own check. Method: the check against a real server.
     let works = works().await;
     let checked = works.centre.call(&["check", "--broker"]).expect("no problem");
-    for word in ["qos", "anonymous", "packet_size", "queue"] {
+    for word in ["qos", "self", "anonymous", "packet_size", "queue"] {
         assert!(checked.contains(&format!("ok       {word}: ")), "{word} in\n{checked}");
     }
 }

@@ -1,5 +1,5 @@
 //! The broker: one subscriber with manual acks ([`subscribe`]), one publisher of acks ([`publish`]), and what a broker is
-//! asked and watched for ([`probe`], [`profile`]).
+//! asked and watched for ([`probe`], [`profile`], [`count_dropped`]).
 //!
 //! Only this folder names rumqttc. Its own session is not trusted: one client and event loop per connection, thrown away on
 //! any error.
@@ -12,11 +12,13 @@ use wire::limits::FRAME_BYTES_MAX;
 
 use crate::config::BrokerConfig;
 
+mod dropped;
 pub mod probe;
 pub mod profile;
 mod publish;
 mod subscribe;
 
+pub use dropped::count_dropped;
 pub use publish::publish;
 pub use subscribe::{Sessions, UNACKED_MAX, subscribe};
 

@@ -75,7 +75,7 @@ fn config(store: &str, (port, own): (u16, u16), gateways: &[&str]) -> String {
     let (name, password) = CENTRE;
     let mut users = format!(
         "    {{ user: {name}, password: {password}, permissions: {{\n\
-         \x20       publish: [\"davy.v1.*.*.ack\", \"davy.v1.*.*.cmd\", \"davy.check.>\"],\n\
+         \x20       publish: [\"davy.v1.*.*.up\", \"davy.v1.*.*.ack\", \"davy.v1.*.*.cmd\", \"davy.check.>\"],\n\
          \x20       subscribe: [\"davy.v1.*.*.up\", \"davy.v1.*.*.state\", \"davy.check.>\", \"$MQTT.sub.>\"] }} }}\n"
     );
     for gateway in gateways {

@@ -128,6 +128,32 @@ impl<B> Works<B> {
         Ok(Works { broker, centre, gateway, key, replay, ids, _devices: devices, _folder: folder })
     }
 
+    /// Gives both programs a name and a password at the broker on `port`: the gateway's name there is its own.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn sign_in_at_broker(&self, port: u16, centre: (&str, &str), gateway: &str) -> Result<()> {
+        let url = format!("url = \"mqtt://127.0.0.1:{port}\"");
+        let (user, password) = centre;
+        std::fs::write(self.centre.folder.join("broker.password"), password)?;
+        let signed = format!("{url}\nuser = {user:?}\npassword_file = \"broker.password\"");
+        edit(&self.centre.folder.join("ingest.toml"), &url, &signed)?;
+        let secret = self.gateway.folder.join("broker.password");
+        std::fs::write(&secret, gateway)?;
+        let signed = format!("{url}\nuser = {GATEWAY:?}\npassword_file = {secret:?}");
+        edit(&self.gateway.folder.join("gateway.toml"), &url, &signed)
+    }
+
+    /// Waits until the centre's own test alarm has passed through everything.
+    pub async fn until_ready(&self) {
+        wait_for("a ready centre", Duration::from_secs(60), || async {
+            let ready = self.centre.health("/readyz").await.map_err(|e| format!("{e:#}"))?;
+            let is_ready = ready.0 == 200;
+            if is_ready { Ok(()) } else { Err(format!("{ready:?}; {}", self.centre.output())) }
+        })
+        .await;
+    }
+
     /// Starts centre and gateway, and signs in.
     ///
     /// # Errors

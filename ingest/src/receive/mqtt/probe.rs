@@ -1,8 +1,8 @@
 //! Tries what the broker does, for `davy-ingest check --broker`: lets anybody in, refuses or downgrades what the centre
 //! needs, cuts long frames, drops messages for a slow subscriber.
 //!
-//! On topics of its own (`davy/check/…`) and with clients of its own whose sessions are clean: nothing stays behind, and
-//! the running service is not touched.
+//! On topics of its own (`davy/check/…`, and one sample under a name of its own) and with clients of its own whose sessions
+//! are clean: nothing stays behind, and the running service is not touched.
 
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use wire::GatewayName;
 use wire::limits::FRAME_BYTES_MAX;
-use wire::topic::{filter_state, filter_up};
+use wire::topic::{Topic, TopicKind, filter_state, filter_up};
 
 use super::{PACKET_OVERHEAD, SecretError, options};
 use crate::config::BrokerConfig;
 use crate::secret::Secret;
+use crate::selfwatch::PREFIX;
 
 /// Messages that a subscriber leaves unacked: a plant's backlog after a cut brings as many at once.
 pub const PROBE_MESSAGES: usize = 2_000;
@@ -70,6 +72,7 @@ pub async fn probe(broker: &BrokerConfig) -> Result<Vec<Finding>, SecretError> {
             findings.push(subscriptions(&mut client).await);
         }
     }
+    findings.push(own_sample(broker, &tag).await?);
     findings.push(anybody(broker, &tag).await?);
     findings.push(long_frame(broker, &topic, &tag).await?);
     findings.push(slow_subscriber(broker, &topic, &tag).await?);
@@ -103,6 +106,37 @@ async fn subscriptions(client: &mut Client) -> Finding {
         }
     }
     fine("qos", "the centre's subscriptions have QoS 1")
+}
+
+/// Whether the centre may publish a sample of its own, as its self-watch does each 10 s: under a name that is none of a
+/// plant's, and that no running centre takes for its own.
+async fn own_sample(broker: &BrokerConfig, tag: &str) -> Result<Finding, SecretError> {
+    let mut client = match Client::connect(broker, &format!("-check-self-{tag}")).await? {
+        Ok(client) => client,
+        Err(why) => return Ok(problem("self", why)),
+    };
+    let name = GatewayName::new(format!("{PREFIX}check")).expect("a name by its rules");
+    let topic = Topic::new(name, TopicKind::Up).to_string();
+    let refused = || {
+        let text = format!(
+            "the centre's own sample does not come back from {topic}: its test alarm will never pass and it will not be ready; let the centre's user write and read davy/v1/+/+/up (mosquitto: topic readwrite davy/v1/+/+/up; NATS: publish and subscribe davy.v1.*.*.up)"
+        );
+        problem("self", text)
+    };
+    if client.subscribe(&topic).await != Ok(SubscribeReasonCode::Success(QoS::AtLeastOnce)) {
+        return Ok(refused());
+    }
+    if client.client.publish(&topic, QoS::AtLeastOnce, false, tag).await.is_err() {
+        return Ok(problem("self", "the client takes nothing more"));
+    }
+    let came = client.until(|packet| match packet {
+        Packet::Publish(publish) => (publish.payload == tag).then_some(()),
+        _ => None,
+    });
+    Ok(match came.await {
+        Ok(()) => fine("self", "the centre's own sample comes back"),
+        Err(_) => refused(),
+    })
 }
 
 /// Whether somebody without a name gets in.

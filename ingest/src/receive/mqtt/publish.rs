@@ -1,4 +1,4 @@
-//! The publisher: acks and commands for the gateways. Listens beside to what the broker counts of itself.
+//! The publisher: acks and commands for the gateways.
 
 use std::sync::Arc;
 
@@ -7,14 +7,13 @@ use rumqttc::{AsyncClient, Event, Packet, QoS};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::profile::{DROPPED_TOPIC, Profile};
+use super::profile::Profile;
 use super::{Backoff, REQUESTS_MAX, options};
 use crate::chain_of;
 use crate::config::BrokerConfig;
 use crate::receive::worker::Outgoing;
 
-/// Publishes acks and commands until `stop`. What cannot go out is dropped: acks are repeated. Listens beside to what the
-/// broker counts of itself.
+/// Publishes acks and commands until `stop`. What cannot go out is dropped: acks are repeated.
 pub async fn publish(
     broker: BrokerConfig,
     mut outbox: mpsc::Receiver<Outgoing>,
@@ -33,16 +32,7 @@ pub async fn publish(
                         match events.poll().await {
                             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                                 pause.reset();
-                                // Brokers that have no such count refuse it or say nothing.
-                                if client.try_subscribe(DROPPED_TOPIC, QoS::AtMostOnce).is_err() {
-                                    tracing::debug!("no room to ask for the broker's counts");
-                                }
                                 up.notify_one();
-                            }
-                            Ok(Event::Incoming(Packet::Publish(publish)))
-                                if publish.topic == DROPPED_TOPIC =>
-                            {
-                                profile.dropped(&publish.payload);
                             }
                             Ok(_) => {}
                             Err(error) => return error.to_string(),
