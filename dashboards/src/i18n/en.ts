@@ -220,6 +220,7 @@ export const en: Dictionary = {
     levelSince: (level) => `now ${level.toLowerCase()}`,
     amends: 'Amends',
     amendedNever: 'on review: this did not happen',
+    amendedUncleared: 'on review: it had not ended then',
     amendedOther: 'the settled judgement differs from what was told',
     earlier: 'Before',
     earlierNone: 'This has not happened before',

@@ -223,6 +223,7 @@ export const zh = {
     levelSince: (level: string) => `现级别 ${level}`,
     amends: '更正',
     amendedNever: '复核: 此报警实际未发生',
+    amendedUncleared: '复核: 报警当时并未解除',
     amendedOther: '复核结论与当时告知的不同',
     earlier: '此前',
     earlierNone: '此前没有发生过',

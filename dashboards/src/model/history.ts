@@ -3,8 +3,9 @@
 import type { HistoryEntry } from '../api/contract';
 import type { Dictionary } from '../i18n/dictionary';
 
-/** The server's word for a correction that took an alarm back altogether. */
+/** The server's words for a correction that took an alarm, or its end, back altogether. */
 const NEVER = 'never';
+const UNCLEARED = 'uncleared';
 
 export function remarkOf(entry: HistoryEntry, t: Dictionary): string {
   const word = entry.comment ?? '';
@@ -14,8 +15,9 @@ export function remarkOf(entry: HistoryEntry, t: Dictionary): string {
   return `“${word}”`;
 }
 
-/** `amends` of an alarm or of a line: `never`, or the key of what was found, which says nothing to people. */
+/** `amends` of an alarm or of a line: `never`, `uncleared`, or the key of what was found, which says nothing to people. */
 export function amendedText(word: string, t: Dictionary): string {
+  if (word === UNCLEARED) return t.drawer.amendedUncleared;
   return word === NEVER ? t.drawer.amendedNever : t.drawer.amendedOther;
 }
 

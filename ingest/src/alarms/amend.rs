@@ -4,17 +4,21 @@
 //! told and what was found are both kept in the duty journal.
 
 use rules::{Transition, TransitionKind};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 
 use super::apply::{DutyLine, axes_of, current_occurrence, demand_signature, is_known, save};
 use super::apply::{set_axes, severity_of, write_duty};
 use super::machine::{Axes, Event, Step};
 use super::{AlarmChange, Occurrence, Page, needs_ack};
-use crate::state::{StateError, to_body};
+use crate::state::entity::alarming::occurrence;
+use crate::state::entity::journal::duty;
+use crate::state::{During, StateError, to_body};
 
 /// What `amends` says where the settled evaluator found nothing at all.
 const NEVER: &str = "never";
+/// What it says of a clear that the settled evaluator did not find: the alarm had not ended.
+const UNCLEARED: &str = "uncleared";
 
 /// What was told, what was found, how it stands now.
 #[derive(Serialize)]
@@ -24,52 +28,144 @@ pub(super) struct Amended<'a> {
     pub(super) standing: Option<&'a Transition>,
 }
 
-/// Applies a correction to the newest occurrence of its alarm; without one nobody was told and nothing is corrected.
+impl Amended<'_> {
+    /// The word for it: the key of what was found, or what of the alarm never was. That a change of level was none says
+    /// nothing of the alarm itself.
+    fn word(&self) -> String {
+        match (self.is, self.was.kind, self.standing) {
+            (Some(is), ..) => is.key().to_string(),
+            (None, TransitionKind::Clear, _) => UNCLEARED.to_owned(),
+            (None, TransitionKind::Raise, None) => NEVER.to_owned(),
+            (None, _, standing) => standing.unwrap_or(self.was).key().to_string(),
+        }
+    }
+
+    /// The same for an occurrence that is not the newest: how the alarm stands now is not its own.
+    fn word_of_past(&self) -> String {
+        Amended { standing: None, ..*self }.word()
+    }
+}
+
+/// Applies a correction to the occurrence that was told; the newest one of its alarm then stands as the settled evaluator
+/// says. Where there is none nobody was told and nothing is corrected.
 pub(super) async fn apply(
     tx: &DatabaseTransaction,
     amended: Amended<'_>,
     decided_at: i64,
-) -> Result<Option<AlarmChange>, StateError> {
-    let found = amended.is.map_or_else(|| NEVER.to_owned(), |is| is.key().to_string());
+) -> Result<Vec<AlarmChange>, StateError> {
     // The same correction may be made twice, at different moments.
-    let key = format!("amends:{}:{found}:{decided_at}", amended.was.key());
+    let key = format!("amends:{}:{}:{decided_at}", amended.was.key(), amended.word());
     if is_known(tx, &key).await? {
-        return Ok(None);
+        return Ok(vec![]);
     }
-    let Some(mut current) = current_occurrence(tx, amended.was).await? else { return Ok(None) };
+    let Some(newest) = current_occurrence(tx, amended.was).await? else { return Ok(vec![]) };
+    let earlier = told_occurrence(tx, amended.was).await?.filter(|told| told.id != newest.id);
+    let line = |key: String, comment: String| DutyLine {
+        key,
+        kind: "amends",
+        at: decided_at,
+        event_time: amended.was.t,
+        comment: Some(comment),
+        body: to_body(&amended),
+    };
+    let mut changes = Vec::new();
+    if let Some(mut earlier) = earlier {
+        correct_times(&mut earlier, &amended);
+        earlier.amends = Some(amended.word_of_past());
+        let earlier = save(tx, earlier).await?;
+        write_duty(tx, &earlier, line(key.clone(), amended.word_of_past())).await?;
+        changes.push(AlarmChange { kind: "amends", occurrence: earlier, pages: false });
+        if newest.active == amended.standing.is_some() {
+            return Ok(changes);
+        }
+    }
+    let is_earlier = !changes.is_empty();
+    let mut newest = newest;
+    agree(&mut newest, &amended);
+    if !is_earlier {
+        correct_end(&mut newest, &amended);
+        newest.amends = Some(amended.word());
+    }
+    let newest = save(tx, newest).await?;
+    let key = if is_earlier { format!("{key}:newest") } else { key };
+    write_duty(tx, &newest, line(key, amended.word())).await?;
+    changes.push(AlarmChange { kind: "amends", occurrence: newest, pages: false });
+    Ok(changes)
+}
+
+/// The occurrence that a transition was told under: the last one, where a log that was put back made it told again.
+async fn told_occurrence(
+    tx: &DatabaseTransaction,
+    was: &Transition,
+) -> Result<Option<Occurrence>, StateError> {
+    let key = was.key().to_string();
+    // Keys that begin with the first and a colon lie before the second, which has the next character.
+    let again = (format!("stands:{key}:"), format!("stands:{key};"));
+    let again = duty::Entity::find()
+        .filter(duty::Column::Key.gt(again.0))
+        .filter(duty::Column::Key.lt(again.1))
+        .order_by_desc(duty::Column::Seq)
+        .one(tx)
+        .await
+        .during("looking for what was told")?;
+    let told = match again {
+        Some(line) => Some(line),
+        None => duty::Entity::find()
+            .filter(duty::Column::Key.eq(key))
+            .one(tx)
+            .await
+            .during("looking for what was told")?,
+    };
+    let Some(told) = told else { return Ok(None) };
+    let found = occurrence::Entity::find_by_id(told.occurrence_id).one(tx).await;
+    found.during("reading an occurrence")
+}
+
+/// Makes an occurrence stand as the settled evaluator says.
+fn agree(current: &mut Occurrence, amended: &Amended<'_>) {
     match amended.standing {
         Some(standing) => {
             if needs_ack(standing.level) {
-                demand_signature(&mut current, Page::LateUnsigned);
+                demand_signature(current, Page::LateUnsigned);
             }
-            let axes = axes_of(&current);
-            set_axes(&mut current, Axes { active: true, latched: false, ..axes });
+            let axes = axes_of(current);
+            set_axes(current, Axes { active: true, latched: false, ..axes });
             current.cleared_at = None;
-            begin_when_it_did(&mut current, amended.is, standing);
+            begin_when_it_did(current, amended.is, standing);
             current.severity = severity_of(standing);
             current.severity_worst = current.severity_worst.min(current.severity);
             current.source_level.clone_from(&standing.source_level);
             current.body = to_body(standing);
         }
         None => {
-            if let Step::To(axes) = axes_of(&current).step(Event::Clear, current.latching) {
-                set_axes(&mut current, axes);
-                current.cleared_at = Some(amended.is.map_or(amended.was.t, |is| is.t));
+            if let Step::To(axes) = axes_of(current).step(Event::Clear, current.latching) {
+                set_axes(current, axes);
+                let t = amended.is.map_or(amended.was.t, |is| is.t);
+                // Nothing ends before it began, whatever ended it.
+                current.cleared_at = Some(t.max(current.raised_at));
             }
         }
     }
-    current.amends = Some(found.clone());
-    let occurrence = save(tx, current).await?;
-    let line = DutyLine {
-        key,
-        kind: "amends",
-        at: decided_at,
-        event_time: amended.was.t,
-        comment: Some(found),
-        body: to_body(&amended),
-    };
-    write_duty(tx, &occurrence, line).await?;
-    Ok(Some(AlarmChange { kind: "amends", occurrence, pages: false }))
+}
+
+/// Takes over when an occurrence that is over began or ended.
+fn correct_times(occurrence: &mut Occurrence, amended: &Amended<'_>) {
+    if let Some(is) = amended.is
+        && amended.was.kind == TransitionKind::Raise
+        && is.kind == TransitionKind::Raise
+    {
+        (occurrence.since, occurrence.raised_at) = (is.since, is.t);
+    }
+    correct_end(occurrence, amended);
+}
+
+fn correct_end(occurrence: &mut Occurrence, amended: &Amended<'_>) {
+    if let Some(is) = amended.is
+        && is.kind == TransitionKind::Clear
+        && !occurrence.active
+    {
+        occurrence.cleared_at = Some(is.t);
+    }
 }
 
 /// Takes over when the occurrence really began: the live evaluator knew only the head behind a hole. A rise of level

@@ -147,8 +147,8 @@ struct Applied {
 pub(super) async fn apply_event(
     tx: &DatabaseTransaction,
     event: &DutyEvent,
-) -> Result<Option<AlarmChange>, StateError> {
-    match event {
+) -> Result<Vec<AlarmChange>, StateError> {
+    let change = match event {
         DutyEvent::Turn { transition, page, sample_at, decided_at, needs_ack } => {
             let (page, needs_ack) = (*page, *needs_ack);
             let (sample_at, decided_at) = (*sample_at, *decided_at);
@@ -164,9 +164,10 @@ pub(super) async fn apply_event(
         }
         DutyEvent::Amend { was, is, standing, decided_at } => {
             let line = Amended { was, is: is.as_deref(), standing: standing.as_deref() };
-            amend::apply(tx, line, *decided_at).await
+            return amend::apply(tx, line, *decided_at).await;
         }
-    }
+    };
+    change.map(|change| change.into_iter().collect())
 }
 
 async fn apply_turn(

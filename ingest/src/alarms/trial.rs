@@ -54,10 +54,10 @@ impl Trial {
 pub(super) async fn attempt(tx: &DatabaseTransaction, trial: &Trial) -> Result<bool, StateError> {
     let Some(raise) = trial.raise.as_ref().filter(|_| trial.is_due()) else { return Ok(false) };
     let inner = tx.begin().await.during("beginning the test alarm")?;
-    let raised = apply_event(&inner, raise).await?;
+    let raised = apply_event(&inner, raise).await?.pop();
     let mut works = raised.is_some_and(|c| c.kind == "raise" && c.occurrence.active && c.pages);
     if let Some(clear) = &trial.clear {
-        let cleared = apply_event(&inner, clear).await?;
+        let cleared = apply_event(&inner, clear).await?.pop();
         works &= cleared.is_some_and(|change| change.kind == "clear" && !change.occurrence.active);
     }
     inner.rollback().await.during("taking the test alarm back")?;

@@ -215,6 +215,40 @@ async fn amends_neither_pages_nor_takes_a_signature_back() {
     assert_eq!(outbox(&state).await.len(), 1);
 }
 
+// What is corrected is what was told, also where the alarm has come again since; and only an alarm that began for nothing
+// is called one that never was.
+#[tokio::test]
+async fn a_correction_names_what_it_corrects_and_no_true_alarm_is_taken_back() {
+    let (state, _folder) = open().await;
+    let boxed = |kind, t| Box::new(transition(kind, Orange, t));
+    let amend = |was, is, standing| DutyEvent::Amend { was, is, standing, decided_at: NOW };
+    apply(&state, vec![event(Raise, Orange, 10), event(Clear, Orange, 20)]).await;
+    // It had not ended: it goes on, and did happen.
+    let uncleared = amend(boxed(Clear, 20), None, Some(boxed(Raise, 10)));
+    let on = apply(&state, vec![uncleared]).await.remove(0).occurrence;
+    assert_eq!((on.active, on.cleared_at, on.amends.as_deref()), (true, None, Some("uncleared")));
+    apply(&state, vec![event(Clear, Orange, 30), event(Raise, Orange, 40)]).await;
+    // The clear of the first one was later: it alone is corrected, the second goes on as it is.
+    let later = amend(boxed(Clear, 30), Some(boxed(Clear, 35)), Some(boxed(Raise, 40)));
+    let changed = apply(&state, vec![later]).await;
+    assert_eq!(changed.len(), 1);
+    let second = all(&state).await.into_iter().find(|o| o.number == 2).expect("the second");
+    assert_eq!((changed[0].occurrence.number, changed[0].occurrence.cleared_at), (1, Some(35)));
+    let untouched = (second.active, second.raised_at, second.amends);
+    assert_eq!(untouched, (true, 40, None));
+    // The first began earlier.
+    let begun = amend(boxed(Raise, 10), Some(boxed(Raise, 5)), Some(boxed(Raise, 40)));
+    let first = apply(&state, vec![begun]).await.remove(0).occurrence;
+    assert_eq!((first.number, first.raised_at, first.active), (1, 5, false));
+    // The first never was, and nothing stands any more: the second ends, no earlier than it began.
+    let never = amend(boxed(Raise, 10), None, None);
+    let changed = apply(&state, vec![never]).await;
+    assert_eq!(changed[0].occurrence.amends.as_deref(), Some("never"));
+    let second = &changed[1].occurrence;
+    assert_eq!((second.number, second.active, second.cleared_at), (2, false, Some(40)));
+    assert_eq!(second.amends, None);
+}
+
 // What came and went unseen is listed unsigned without a message; what is suppressed does not page until it is not.
 #[tokio::test]
 async fn only_what_may_page_reaches_the_outbox() {
