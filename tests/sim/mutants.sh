@@ -8,8 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 seeds=${1:-2000}; shift || true
 here=$PWD
-target=${CARGO_TARGET_DIR:-$here/target}
-tree=$target/mutants-tree
+# A folder of its own: cargo takes what a copy of the tree left in the tree's own for its own.
+target=${CARGO_TARGET_DIR:-$here/target}/mutants
+tree=$target/tree
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
     for patch in tests/sim/mutants/*.patch; do names+=("$(basename "$patch" .patch)"); done

@@ -9,6 +9,7 @@ use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait,
 use super::amend::{self, Amended};
 use super::machine::{Axes, Event, Step};
 use super::trial::{Trial, attempt};
+use rules::test::Test;
 use rules::{Transition, TransitionKind};
 
 use super::{AlarmChange, DutyEvent, EvaluationBatch, Occurrence, Page, Verdict, alarm_id};
@@ -16,7 +17,7 @@ use crate::state::entity::alarming::{alarm, occurrence};
 use crate::state::entity::journal::{duty, verdict};
 use crate::state::entity::progress::outbox;
 use crate::state::progress::{keep_snapshot, move_cursor};
-use crate::state::{During, State, StateError, to_body};
+use crate::state::{During, State, StateError, from_body, to_body};
 
 /// Receivers of a fresh alarm; the notifier knows who is behind the word.
 pub const CHANNEL_DUTY: &str = "duty";
@@ -295,6 +296,9 @@ async fn change(
     turn: &Turn<'_>,
 ) -> Result<Option<Applied>, StateError> {
     let transition = turn.transition;
+    if current.as_ref().is_some_and(|current| ends_an_older(transition, current)) {
+        return Ok(None);
+    }
     let mut current = current;
     if let Some(current) = current.as_mut().filter(|current| current.active) {
         // Not a clear: it says nothing about the level, and ends an alarm that nobody has to sign.
@@ -328,6 +332,21 @@ async fn change(
         }
         (_, None) => Ok(None),
     }
+}
+
+/// Whether it is the end of an episode before the one that goes on: a log that was put back brings such again, and they say
+/// nothing of what holds now. Silence is judged by the centre's clock, which may have been set back.
+fn ends_an_older(transition: &Transition, current: &Occurrence) -> bool {
+    let is_end = transition.kind == TransitionKind::Clear && current.active;
+    if !is_end || matches!(transition.evidence.test, Test::Silent { .. } | Test::Neighbours { .. })
+    {
+        return false;
+    }
+    let Ok(shown) = from_body::<Transition>("occurrence", &current.id, &current.body) else {
+        return false;
+    };
+    let is_of_one_clock = shown.segment == transition.segment && current.raised_at <= shown.t;
+    transition.segment < shown.segment || is_of_one_clock && transition.t < current.raised_at
 }
 
 /// Whether a person must look again: it got worse, or what silenced it has ended and nobody has signed it.

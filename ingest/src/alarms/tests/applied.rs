@@ -249,6 +249,20 @@ async fn a_correction_names_what_it_corrects_and_no_true_alarm_is_taken_back() {
     assert_eq!(second.amends, None);
 }
 
+// The end of an episode that was over long ago, found again in a log that was put back, does not end the present one.
+#[tokio::test]
+async fn the_end_of_an_older_episode_does_not_end_the_present_one() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![event(Raise, Red, 10), event(Clear, Red, 20), event(Raise, Red, 30)]).await;
+    assert!(apply(&state, vec![event(Clear, Red, 25)]).await.is_empty());
+    let rows = all(&state).await;
+    let present = rows.iter().find(|o| o.number == 2).expect("the second");
+    assert!(present.active && present.cleared_at.is_none());
+    let stepped = Transition { segment: 1, ..transition(Clear, Red, 25) };
+    let ended = apply(&state, vec![turn(stepped, Page::Silent, true)]).await;
+    assert!(!ended[0].occurrence.active, "the gateway's clock was set back: this is its end");
+}
+
 // What came and went unseen is listed unsigned without a message; what is suppressed does not page until it is not.
 #[tokio::test]
 async fn only_what_may_page_reaches_the_outbox() {
