@@ -102,9 +102,9 @@ fn spool(board: &Board, out: &mut Out<'_, '_>) -> Result<(), Error> {
     out.gauge("davy_gateway_spool_blocks", "Blocks in the spool", real(s.blocks))?;
     out.gauge("davy_gateway_backlog_blocks", "Blocks not acked", real(s.unacked_blocks))?;
     out.gauge("davy_gateway_backlog_bytes", "Bytes not acked", real(s.unacked_bytes))?;
-    let oldest = real(u64::try_from(board.oldest_age_ms(s)).unwrap_or(0)) / 1e3;
+    let oldest = real(u64::try_from(board.oldest_age_ms(&shown)).unwrap_or(0)) / 1e3;
     out.gauge("davy_gateway_backlog_oldest_seconds", "Age of the oldest block not acked", oldest)?;
-    if let Some(hours) = board.hours_of_autonomy(s) {
+    if let Some(hours) = board.hours_of_autonomy(&shown) {
         let help =
             "Hours without a link until the spool must drop blocks, at the rate since the start";
         out.gauge("davy_gateway_autonomy_hours", help, hours)?;

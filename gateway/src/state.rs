@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use wire::message::{DeviceHealth, Stamp, State};
 
+use crate::seal::thread::Shown;
 use crate::uplink::Seams;
 
 /// Bytes of a device's health beside its name, from above.
@@ -16,7 +17,7 @@ const DEVICE_BYTES: usize = 40;
 #[must_use]
 pub fn message(seams: &Seams, stamp: Stamp, online: bool) -> State {
     let shown = seams.shown.borrow();
-    let mut devices = devices(seams);
+    let mut devices = devices(seams, &shown);
     devices.truncate(wire::limits::DEVICES_MAX);
     // Long names of very many devices would not fit a frame: the first ones are told.
     let mut bytes = 0;
@@ -58,8 +59,9 @@ pub fn will(seams: &Seams) -> State {
     State { devices: Vec::new(), ..message(seams, stamp, false) }
 }
 
-fn devices(seams: &Seams) -> Vec<DeviceHealth> {
-    let wall = seams.shown.borrow().wall_ms(&*seams.clock);
+/// `shown` is handed on: a second borrow under the first may wait for ever ([`crate::status::Board`]).
+fn devices(seams: &Seams, shown: &Shown) -> Vec<DeviceHealth> {
+    let wall = shown.wall_ms(&*seams.clock);
     let mono = seams.clock.mono_ms();
     let last = |at| {
         let age = mono.saturating_sub(seams.clock.mono_of(at));

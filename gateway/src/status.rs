@@ -14,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
-use spool::{OpenReport, Stats};
+use spool::OpenReport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -48,26 +48,28 @@ pub struct Board {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What is shown is borrowed once for a page and handed on: a second borrow under the first waits for the spool's thread where
+/// that waits to write, which waits for the first. The gateway would stand still for ever.
 impl Board {
     /// Age of the oldest block that is not acked, ms; 0 where there is none.
     #[must_use]
-    pub fn oldest_age_ms(&self, s: &Stats) -> i64 {
-        let wall = self.shown.borrow().wall_ms(&*self.clock);
-        s.oldest_unacked_born_ms.map_or(0, |born| (wall - born).max(0))
+    pub fn oldest_age_ms(&self, shown: &Shown) -> i64 {
+        let wall = shown.wall_ms(&*self.clock);
+        shown.spool.oldest_unacked_born_ms.map_or(0, |born| (wall - born).max(0))
     }
 
     /// Hours without a link until blocks must be dropped, at the rate of this start; `None` in its
     /// first minute.
     #[must_use]
-    pub fn hours_of_autonomy(&self, s: &Stats) -> Option<f64> {
+    pub fn hours_of_autonomy(&self, shown: &Shown) -> Option<f64> {
         let seconds = self.clock.mono_ms() / 1000;
-        let written = self.shown.borrow().written_here;
+        let written = shown.written_here;
         if seconds < 60 || written == 0 {
             return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "a display value")]
         let rate = written as f64 / seconds as f64;
-        Some(s.hours_of_autonomy(rate))
+        Some(shown.spool.hours_of_autonomy(rate))
     }
 
     /// Everything as JSON.
@@ -84,7 +86,7 @@ impl Board {
                 "declared": s.declared, "backlog": s.backlog, "balanced": s.is_balanced() },
             "spool": { "bytes": s.bytes, "bytes_max": s.bytes_max, "blocks": s.blocks,
                 "backlog_blocks": s.unacked_blocks, "backlog_bytes": s.unacked_bytes,
-                "oldest_backlog_ms": self.oldest_age_ms(s), "autonomy_hours": self.hours_of_autonomy(s),
+                "oldest_backlog_ms": self.oldest_age_ms(&shown), "autonomy_hours": self.hours_of_autonomy(&shown),
                 "in_memory": s.memory, "damaged_blocks": s.damaged_blocks, "evicted_blocks": s.evicted_blocks,
                 "problem": shown.problem,
                 "set_aside": self.report.set_aside.as_ref().map(|(path, why)| format!("{}: {why}", path.display())),

@@ -2,6 +2,8 @@
 //! again, nothing is doubled, nobody is told twice, and the verdict journal is the one of the log. And a broker that drops
 //! what it took is named.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -180,7 +182,13 @@ async fn a_lost_log_comes_back_from_a_backup_and_from_the_gateways() {
     let data = world.centre.folder.join("data");
     std::fs::remove_dir_all(data.join("log")).expect("the log's folder");
     std::fs::remove_dir_all(data.join("store")).expect("the store's folder");
+    // The service has a user of its own, and root puts the backup back; anybody else can give nothing away.
+    drop(std::os::unix::fs::chown(&data, Some(12_345), None));
     println!("{}", world.centre.call(&["restore", backup]).expect("the backup put back"));
+    let owner = |path: &Path| std::fs::metadata(path).map(|of| of.uid()).expect("a file");
+    for part in ["log", "log/log.db"] {
+        assert_eq!(owner(&data.join(part)), owner(&data), "whose {part} is");
+    }
     world.centre.start().await.expect("the centre");
     world.flows().await;
     world.gateway.stop().await.expect("an orderly end");

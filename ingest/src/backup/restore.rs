@@ -8,11 +8,16 @@
 //! then the service refuses to start.
 
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::{BackupError, FORMAT, LOG, MANIFEST, Manifest, QUARANTINE, STATE, UNFINISHED, copy};
 use crate::run::Paths;
 use crate::state::{Snapshot, State};
+
+/// What stands behind the folder in the mark of a restore that brings the state database: the mark is the command that is
+/// to be repeated.
+const WITH_STATE: &str = " --with-state";
 
 /// What the person said beside the folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,14 +53,17 @@ pub async fn restore(
     if paths.log.join(LOG).exists() && !wishes.replace && !again {
         return Err(BackupError::InTheWay { path: paths.log.clone() });
     }
+    // An interrupted one is finished as it was begun.
+    let with_state = wishes.with_state || again && is_with_state(&unfinished);
     let new = New::of(&paths.root);
     new.copy(source)?;
-    let brings_state = wishes.with_state || !paths.state.exists();
+    let brings_state = with_state || !paths.state.exists();
     if !brings_state && !continues(&paths.state, &new.state).await? {
         new.remove();
         return Err(BackupError::OtherState);
     }
-    std::fs::write(&unfinished, source.to_string_lossy().as_bytes())
+    let flags = if brings_state { WITH_STATE } else { "" };
+    std::fs::write(&unfinished, format!("{}{flags}", source.display()))
         .map_err(copy::file("write", &unfinished))?;
     copy::sync(&unfinished)?;
     let log = paths.log.join(LOG);
@@ -84,6 +92,7 @@ pub async fn restore(
         rename(&beside, &quarantine)?;
     }
     rename(&new.log, &log)?;
+    give_to_owner(paths, [&log, &paths.state, &quarantine])?;
     remove(&unfinished)?;
     copy::sync(&paths.root)?;
     let last = manifest.log.last;
@@ -174,6 +183,27 @@ async fn go_back(now: &Path, backup: &Path, now_ms: i64) -> Result<(), BackupErr
     let now = State::open(now).await.map_err(BackupError::State)?;
     now.go_back(&snapshots, now_ms).await.map_err(BackupError::State)?;
     now.close().await.map_err(BackupError::State)
+}
+
+fn is_with_state(unfinished: &Path) -> bool {
+    std::fs::read_to_string(unfinished).is_ok_and(|text| text.ends_with(WITH_STATE))
+}
+
+/// Gives what was put in place to whom the folder belongs: a service that runs under a name of its own could not write what
+/// root has put there.
+fn give_to_owner(paths: &Paths, databases: [&PathBuf; 3]) -> Result<(), BackupError> {
+    let owner = |path: &Path| -> std::io::Result<(u32, u32)> {
+        std::fs::metadata(path).map(|of| (of.uid(), of.gid()))
+    };
+    let wanted = owner(&paths.root).map_err(copy::file("look at", &paths.root))?;
+    let files = databases.into_iter().flat_map(|path| with_journal(path));
+    for path in files.chain([paths.log.clone()]).filter(|path| path.exists()) {
+        if owner(&path).map_err(copy::file("look at", &path))? != wanted {
+            chown(&path, Some(wanted.0), Some(wanted.1))
+                .map_err(copy::file("change the owner of", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// A database with the files that SQLite keeps beside it.
