@@ -12,9 +12,14 @@ mod centre;
 #[path = "north/site.rs"]
 mod site;
 
+use gateway::status::Board;
+
 use broker::Broker;
 use centre::{Answer, Centre};
 use site::Site;
+
+/// How often each page is made.
+const LOOKS: usize = 2_000;
 
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -271,6 +276,35 @@ fn a_spool_thread_that_panics_fails_the_gateway() {
         let site = Site::start_with(&broker, "gw-break", std::sync::Arc::new(clock));
         site.failed().await;
         // And the stop does not hang on what is gone.
+        site.stop().await;
+    });
+}
+
+// Goal: to be looked at never stops a gateway. Method: what the pages show is written without a pause from another thread, as
+// the spool's does, while each of them is made again and again.
+#[test]
+fn pages_are_made_while_what_they_show_is_written() {
+    run(async {
+        let broker = Broker::start().await;
+        let site = Site::start(&broker, "gw-looked-at");
+        let newest = site.board().shown.borrow().clone();
+        let (shows, shown) = tokio::sync::watch::channel(newest.clone());
+        let board = Board { shown, ..site.board().clone() };
+        let (done, looked) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            while !shows.is_closed() {
+                shows.send_replace(newest.clone());
+            }
+        });
+        std::thread::spawn(move || {
+            for _ in 0..LOOKS {
+                assert!(board.json().is_object());
+                assert!(board.troubles().iter().all(|trouble| !trouble.is_empty()));
+                gateway::metrics::text(&board).unwrap();
+            }
+            done.send(()).unwrap();
+        });
+        looked.await.unwrap();
         site.stop().await;
     });
 }
