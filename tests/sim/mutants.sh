@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 seeds=${1:-2000}; shift || true
 here=$PWD
-# A folder of its own: cargo takes what a copy of the tree left in the tree's own for its own.
-target=${CARGO_TARGET_DIR:-$here/target}/mutants
+# A folder that no other tree builds in: cargo takes what a copy of a tree left there for the tree's own.
+target=${CARGO_TARGET_DIR:-$here/target}/mutants-sim
 tree=$target/tree
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then

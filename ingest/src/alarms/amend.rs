@@ -4,7 +4,7 @@
 //! told and what was found are both kept in the duty journal.
 
 use rules::{Transition, TransitionKind};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 
 use super::apply::{DutyLine, axes_of, current_occurrence, demand_signature, is_known, save};
@@ -58,39 +58,45 @@ pub(super) async fn apply(
     if is_known(tx, &key).await? {
         return Ok(vec![]);
     }
-    let Some(newest) = current_occurrence(tx, amended.was).await? else { return Ok(vec![]) };
+    let Some(mut newest) = current_occurrence(tx, amended.was).await? else { return Ok(vec![]) };
     let earlier = told_occurrence(tx, amended.was).await?.filter(|told| told.id != newest.id);
-    let line = |key: String, comment: String| DutyLine {
+    let Some(mut earlier) = earlier else {
+        agree(&mut newest, &amended);
+        correct_end(&mut newest, &amended);
+        newest.amends = Some(amended.word());
+        return Ok(vec![keep(tx, newest, &amended, (key, amended.word()), decided_at).await?]);
+    };
+    correct_times(&mut earlier, &amended);
+    earlier.amends = Some(amended.word_of_past());
+    let past = (key.clone(), amended.word_of_past());
+    let mut changes = vec![keep(tx, earlier, &amended, past, decided_at).await?];
+    if newest.active != amended.standing.is_some() {
+        agree(&mut newest, &amended);
+        let line = (format!("{key}:newest"), amended.word());
+        changes.push(keep(tx, newest, &amended, line, decided_at).await?);
+    }
+    Ok(changes)
+}
+
+/// Writes a corrected occurrence, and what was corrected into the duty journal.
+async fn keep(
+    tx: &DatabaseTransaction,
+    occurrence: Occurrence,
+    amended: &Amended<'_>,
+    (key, word): (String, String),
+    decided_at: i64,
+) -> Result<AlarmChange, StateError> {
+    let occurrence = save(tx, occurrence).await?;
+    let line = DutyLine {
         key,
         kind: "amends",
         at: decided_at,
         event_time: amended.was.t,
-        comment: Some(comment),
-        body: to_body(&amended),
+        comment: Some(word),
+        body: to_body(amended),
     };
-    let mut changes = Vec::new();
-    if let Some(mut earlier) = earlier {
-        correct_times(&mut earlier, &amended);
-        earlier.amends = Some(amended.word_of_past());
-        let earlier = save(tx, earlier).await?;
-        write_duty(tx, &earlier, line(key.clone(), amended.word_of_past())).await?;
-        changes.push(AlarmChange { kind: "amends", occurrence: earlier, pages: false });
-        if newest.active == amended.standing.is_some() {
-            return Ok(changes);
-        }
-    }
-    let is_earlier = !changes.is_empty();
-    let mut newest = newest;
-    agree(&mut newest, &amended);
-    if !is_earlier {
-        correct_end(&mut newest, &amended);
-        newest.amends = Some(amended.word());
-    }
-    let newest = save(tx, newest).await?;
-    let key = if is_earlier { format!("{key}:newest") } else { key };
-    write_duty(tx, &newest, line(key, amended.word())).await?;
-    changes.push(AlarmChange { kind: "amends", occurrence: newest, pages: false });
-    Ok(changes)
+    write_duty(tx, &occurrence, line).await?;
+    Ok(AlarmChange { kind: "amends", occurrence, pages: false })
 }
 
 /// The occurrence that a transition was told under: the last one, where a log that was put back made it told again.
@@ -100,22 +106,14 @@ async fn told_occurrence(
 ) -> Result<Option<Occurrence>, StateError> {
     let key = was.key().to_string();
     // Keys that begin with the first and a colon lie before the second, which has the next character.
-    let again = (format!("stands:{key}:"), format!("stands:{key};"));
-    let again = duty::Entity::find()
-        .filter(duty::Column::Key.gt(again.0))
-        .filter(duty::Column::Key.lt(again.1))
+    let (from, to) = (format!("stands:{key}:"), format!("stands:{key};"));
+    let again = Condition::all().add(duty::Column::Key.gt(from)).add(duty::Column::Key.lt(to));
+    let told = duty::Entity::find()
+        .filter(Condition::any().add(duty::Column::Key.eq(key)).add(again))
         .order_by_desc(duty::Column::Seq)
         .one(tx)
         .await
         .during("looking for what was told")?;
-    let told = match again {
-        Some(line) => Some(line),
-        None => duty::Entity::find()
-            .filter(duty::Column::Key.eq(key))
-            .one(tx)
-            .await
-            .during("looking for what was told")?,
-    };
     let Some(told) = told else { return Ok(None) };
     let found = occurrence::Entity::find_by_id(told.occurrence_id).one(tx).await;
     found.during("reading an occurrence")
@@ -164,7 +162,7 @@ fn correct_end(occurrence: &mut Occurrence, amended: &Amended<'_>) {
         && is.kind == TransitionKind::Clear
         && !occurrence.active
     {
-        occurrence.cleared_at = Some(is.t);
+        occurrence.cleared_at = Some(is.t.max(occurrence.raised_at));
     }
 }
 

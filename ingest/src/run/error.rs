@@ -34,7 +34,7 @@ pub enum RunError {
     /// A restore did not come to its end.
     #[error("a restore was interrupted; repeat it: davy-ingest restore {backup}")]
     Unfinished {
-        /// The backup's folder, as it was typed.
+        /// The backup's folder as it was typed, with what must be said beside it.
         backup: String,
     },
     /// A backup was not made or not put back.

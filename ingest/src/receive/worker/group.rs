@@ -14,6 +14,7 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 const GATHER: Duration = Duration::from_millis(5);
 /// A group of so many messages does not wait for more.
 const GATHER_MESSAGES: usize = 64;
+
 /// Something for the receiver.
 #[derive(Debug)]
 pub enum ToWorker {
