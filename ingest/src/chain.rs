@@ -113,6 +113,13 @@ impl Chain {
         self.find(epoch).is_none() && !self.follows.contains_key(&epoch)
     }
 
+    /// Whether the epoch that the gateway is in waits for its place: it contradicts what goes on, or what it follows is
+    /// not known yet.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.current.is_some_and(|e| self.find(e).is_none() && self.follows.contains_key(&e))
+    }
+
     /// Whether an epoch has a successor: its states and wills are void.
     #[must_use]
     pub fn has_successor(&self, epoch: u64) -> bool {

@@ -4,19 +4,16 @@ use std::sync::Arc;
 
 use spool::{Error, NewRecord, sha16};
 use wire::block::{Body, GapRecord};
+use wire::message::State;
 use wire::{Block, Boot, GatewayName, Manifest, Readings};
 
 use super::admit::{LIVE_MS, Turn};
-use super::gateway::{HELD_MAX, Tail};
+use super::gateway::{GatewayState, HELD_MAX, Tail};
 use super::port::LogPort;
 use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
 use crate::log::{DecodedBlock, LogRecord, RecordBody};
 use crate::selfwatch::is_synthetic;
-
-/// An epoch that was not heard for so long may be ended by one that does not follow it as it says, ms: a gateway closes a
-/// block at least each 10 s, and this is twice that.
-pub(super) const TAIL_QUIET_MS: i64 = 20_000;
 
 /// Who sent it, in which boot, and when it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -150,11 +147,37 @@ impl Receiver {
         let boot = if is_its_own { Some(arrival.boot.0) } else { known };
         let is_heard = boot == Some(arrival.boot.0);
         if is_heard {
-            state.tail = Some(Tail { epoch, boot, heard_at: arrival.at });
+            state.tail = Some(Tail { epoch, boot, heard_at: arrival.at, gone_at: None });
         }
         if is_heard && state.kept.chain.drop_rivals(port, arrival.gateway.as_str()) {
             self.tell_rival(arrival);
         }
+    }
+
+    /// Notes that a gateway says that it is there in an epoch, or that it is not.
+    pub(super) fn hear_presence(&mut self, state: &State, at: i64) {
+        let known = self.touch(&state.stamp.gateway);
+        let Some(tail) = known.tail.as_mut().filter(|tail| tail.epoch == state.epoch.0) else {
+            return;
+        };
+        if state.online {
+            (tail.heard_at, tail.gone_at) = (at, None);
+        } else {
+            tail.gone_at = Some(at);
+        }
+    }
+
+    /// Joins epochs that waited until the one before them was quiet: their gateway need not be heard for that.
+    ///
+    /// # Errors
+    /// When the log cannot take the change.
+    pub fn settle_quiet(&mut self, port: &mut impl LogPort, now: i64) -> Result<(), Error> {
+        let waits = |g: &GatewayState| {
+            g.kept.chain.is_undecided() && g.tail.is_none_or(|tail| tail.is_quiet(now))
+        };
+        let waiting = self.gateways.iter().filter(|(_, g)| waits(g));
+        let waiting: Vec<GatewayName> = waiting.map(|(name, _)| name.clone()).collect();
+        waiting.iter().try_for_each(|name| self.settle_order(port, name, now))
     }
 
     /// Joins epochs whose place is known, closes holes nobody can fill, shrinks what is complete.
@@ -166,14 +189,13 @@ impl Receiver {
     ) -> Result<(), Error> {
         let name = gateway.as_str();
         let state = self.touch(gateway);
-        // Where the clock was set back nobody knows for how long; where this start has not heard it nobody knows at all.
-        let is_fresh = |at: i64| (0..TAIL_QUIET_MS).contains(&now.saturating_sub(at));
-        let is_quiet = !state.tail.is_some_and(|tail| is_fresh(tail.heard_at));
+        // Where this start of the centre has not heard it nobody knows of it.
+        let is_quiet = state.tail.is_none_or(|tail| tail.is_quiet(now));
         let chain = &mut state.kept.chain;
         let conflicts = chain.conflicts();
         let joins = chain.place(port, name, is_quiet);
         if let (false, Some(epoch)) = (joins.is_empty(), chain.tail()) {
-            state.tail = Some(Tail { epoch, boot: None, heard_at: now });
+            state.tail = Some(Tail { epoch, boot: None, heard_at: now, gone_at: None });
         }
         let gone = chain.close_gone(port, name)?;
         chain.shrink(port, name);

@@ -179,6 +179,7 @@ impl Receiver {
     pub fn heard_state(&mut self, state: &State, at: i64) {
         let gateway = &state.stamp.gateway;
         self.delivered(gateway, &state.stamp, at);
+        self.hear_presence(state, at);
         if !state.online || state.stamp.counter == 0 {
             return;
         }

@@ -103,6 +103,12 @@ pub struct GatewayState {
     pub ack: AckDue,
 }
 
+/// An epoch that was not heard for so long may be ended by one that does not follow it as it says, ms: a gateway closes a
+/// block at least each 10 s, and this is twice that.
+pub(super) const TAIL_QUIET_MS: i64 = 20_000;
+/// The same where its last will or its farewell came, ms: a gateway whose connection alone ended is back by then and says so.
+pub(super) const TAIL_GONE_MS: i64 = 5_000;
+
 /// What was heard of the epoch at the tail of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
@@ -112,6 +118,18 @@ pub struct Tail {
     pub boot: Option<u64>,
     /// Receive time of its newest message, ms UTC.
     pub heard_at: i64,
+    /// When its last will or its farewell arrived, with nothing of it after that, ms UTC.
+    pub gone_at: Option<i64>,
+}
+
+impl Tail {
+    /// Whether another epoch may end it. Where the clock was set back nobody knows for how long it was silent.
+    #[must_use]
+    pub fn is_quiet(self, now: i64) -> bool {
+        let is_within = |at: i64, bound: i64| (0..bound).contains(&now.saturating_sub(at));
+        !is_within(self.heard_at, TAIL_QUIET_MS)
+            || self.gone_at.is_some_and(|at| !is_within(at, TAIL_GONE_MS))
+    }
 }
 
 /// A clock that stands behind the centre's.

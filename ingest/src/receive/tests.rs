@@ -479,7 +479,7 @@ fn restored_disk_image_is_joined_after_what_is_held() {
     let mut centre = Centre::new();
     centre.block(&block(10, 1), NOW);
     centre.block(&after(block(20, 1), 10, 1), NOW);
-    let at = NOW + super::block::TAIL_QUIET_MS;
+    let at = NOW + super::gateway::TAIL_QUIET_MS;
     let again = Block { clock: Clock { boot: Boot(3), ..clock(at) }, ..after(block(30, 1), 10, 1) };
     centre.send_in("g1", 3, Item::Block(again.encode()), at - 1);
     assert!(centre.receiver.committed().notices.is_empty(), "the one at the tail may go on");

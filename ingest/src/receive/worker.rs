@@ -354,6 +354,7 @@ impl Worker {
             if let Some(counting) = &self.counting {
                 counting.completeness.keep(&mut txn, works.shared.tail.head());
             }
+            self.receiver.settle_quiet(&mut txn, now).map_err(Failed::Log)?;
             self.receiver.log_centre(&mut txn, CentreRecord::Tick, now);
         }
         let bytes = txn.bytes();

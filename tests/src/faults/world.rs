@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ingest::log::record::kind;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tempfile::TempDir;
@@ -258,15 +259,35 @@ impl World {
         self.centre.samples_from(SITE, device, quantity, from).await.map_err(|e| format!("{e:#}"))
     }
 
+    /// Starts of gateways that the log holds blocks of and no place in the order; 0 where it had to evict, which takes the
+    /// places too.
+    fn undecided(&self) -> Result<i64> {
+        let log = read_only(&self.centre.folder.join("data/log/log.db"))?;
+        let gone = "SELECT coalesce(max(position), 0) - count(*) FROM record";
+        if log.query_row(gone, [], |r| r.get::<_, i64>(0))? > 0 {
+            return Ok(0);
+        }
+        let sql = "SELECT count(*) FROM (SELECT gateway, epoch FROM record WHERE kind = ?1 \
+                   EXCEPT SELECT gateway, epoch FROM record WHERE kind = ?2)";
+        Ok(log.query_row(sql, [kind::BLOCK, kind::CHAIN], |r| r.get(0))?)
+    }
+
     /// The state database's file.
     #[must_use]
     pub fn state_file(&self) -> PathBuf {
         self.centre.folder.join("data/state.db")
     }
 
-    /// Waits until both cursors have taken what the log holds.
+    /// Waits until both cursors have taken what the log holds, and every start of a gateway has its place in the order
+    /// that is judged.
     pub async fn caught_up(&self) {
         wait_for("both cursors to reach the log's end", Duration::from_secs(60), || async {
+            let undecided = self.undecided().map_err(|e| format!("{e:#}"))?;
+            if undecided > 0 {
+                return Err(format!(
+                    "{undecided} start(s) of gateways without a place in the order"
+                ));
+            }
             let system = self.centre.get("/system").await.map_err(|e| format!("{e:#}"))?;
             let lag = |name: &str| system["log"][name].as_u64().unwrap_or(u64::MAX);
             let (evaluator, store) = (lag("evaluator_lag"), lag("store_lag"));

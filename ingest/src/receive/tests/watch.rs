@@ -1,6 +1,7 @@
 //! What people are told: a broker that drops, two gateways under one name, clocks, replacements.
 
 use super::*;
+use crate::receive::gateway::{TAIL_GONE_MS, TAIL_QUIET_MS};
 
 fn state(boot: u64, counter: u64, first_counter: u64) -> State {
     State {
@@ -126,7 +127,7 @@ fn of_two_interleaving_epochs_one_is_evaluated() {
     assert_eq!(places(&centre), [(10, Some(1)), (20, None)]);
     let blocks = centre.log.records.iter().filter(|r| r.kind == kind::BLOCK).count();
     assert_eq!(blocks, 9, "all are stored");
-    let at = NOW + crate::receive::block::TAIL_QUIET_MS;
+    let at = NOW + TAIL_QUIET_MS;
     let last = listing(of(30, 3, 5), &[(30, Some((10, 1)), &[(1, 5)])]);
     centre.send_in("g1", 3, Item::Block(last.encode()), at);
     centre.receiver.committed();
@@ -142,6 +143,39 @@ fn of_two_interleaving_epochs_one_is_evaluated() {
         told.extend(centre.receiver.committed().notices.into_iter().map(|n| n.code));
     }
     assert_eq!(told, ["muted"]);
+}
+
+// Goal: a gateway that was killed while its full disk kept blocks from being noted comes back with a start that contradicts
+// what the centre holds, and its readings are judged seconds later, not after 20 s, even if it falls silent at once. One
+// whose connection alone ended is back by then, and is ended by nobody.
+#[test]
+fn a_start_after_a_last_will_is_soon_judged() {
+    for is_back in [false, true] {
+        let mut centre = Centre::new();
+        for seq in 1..=5 {
+            let here = Block { clock: Clock { boot: Boot(1), ..clock(NOW) }, ..block(1, seq) };
+            centre.send_in("g1", 1, Item::Block(here.encode()), NOW);
+        }
+        centre.receiver.heard_state(&State { online: false, ..state(1, 0, 0) }, NOW + 100);
+        let at = NOW + 900;
+        let new = Block { clock: Clock { boot: Boot(2), ..clock(at) }, ..after(block(2, 1), 1, 3) };
+        let listed: &[Listed<'_>] = &[(1, None, &[]), (2, Some((1, 3)), &[(1, 1)])];
+        centre.send_in("g1", 2, Item::Block(listing(new, listed).encode()), at);
+        if is_back {
+            centre.receiver.heard_state(&state(1, 90, 90), NOW + 2_000);
+        }
+        let joined = |centre: &mut Centre, at: i64| {
+            centre.receiver.settle_quiet(&mut centre.log, at).unwrap();
+            let chain = &centre.receiver.gateway(&name("g1")).unwrap().kept.chain;
+            chain.joined().iter().map(|j| (j.epoch, j.last)).collect::<Vec<_>>()
+        };
+        let gone_at = NOW + 100 + TAIL_GONE_MS;
+        assert_eq!(joined(&mut centre, gone_at - 1), [(1, None)], "it may come back");
+        let both = vec![(1, Some(5)), (2, None)];
+        let one = vec![(1, None)];
+        assert_eq!(joined(&mut centre, gone_at), if is_back { one } else { both.clone() });
+        assert_eq!(joined(&mut centre, NOW + 2_000 + TAIL_QUIET_MS), both);
+    }
 }
 
 // Goal: gateways without NTP follow a wrong centre without a word of their blocks; their own clocks tell.
