@@ -238,7 +238,7 @@ impl<E: Engines> Cursor<E> {
         spool::fail_point!("evaluator.read");
         self.take(batch);
         spool::fail_point!("evaluator.taken");
-        self.keep_orphans();
+        self.keep_orphans()?;
         self.say_what_stands()?;
         self.collect();
         self.apply()?;

@@ -1,9 +1,9 @@
-//! Alarms that are active on the desk and that no evaluator holds: their log was lost, and a backup older than they are took
-//! its place.
+//! Alarms that are active on the desk and that no evaluator holds after a start.
 //!
-//! The gateway sends again what it holds, and then the evaluator raises them itself. Where what raised them is gone for good
-//! and the condition does not hold now, nobody would ever clear them: this does, and says why. On a log that was never
-//! replaced there are none.
+//! Most were raised after the newest snapshot: the log brings them again, and often their end too. What is left then are those
+//! whose log was lost, with a backup older than they are in its place. The gateway sends again what it holds, and the evaluator
+//! raises them itself. Where what raised them is gone for good and the condition does not hold now, nobody would ever clear
+//! them: this does, and says why.
 
 use rules::evaluator::Progress;
 use rules::{GatewayMonitor, RuleState, Standing, Text};
@@ -30,9 +30,9 @@ impl<E: Engines> Cursor<E> {
         let judged = active.into_iter().filter(|alarm| !GatewayMonitor::makes(&alarm.transition));
         let orphans: Vec<_> = judged.filter(|alarm| self.fate(alarm) != Fate::Taken).collect();
         if !orphans.is_empty() {
-            tracing::warn!(
+            tracing::info!(
                 alarms = orphans.len(),
-                "alarms are active that no evaluator holds: was the log restored from a backup? they wait for what the gateways still hold"
+                "alarms are active that the snapshots do not hold: they wait for what the log and the gateways bring"
             );
         }
         self.orphans = orphans;
@@ -40,11 +40,19 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Lets go of those that an evaluator holds now, and ends those that are over.
-    pub(super) fn keep_orphans(&mut self) {
+    pub(super) fn keep_orphans(&mut self) -> Result<(), CursorError> {
         if self.orphans.is_empty() || self.position < self.log.shared().tail.head() {
-            return;
+            return Ok(());
         }
-        for alarm in std::mem::take(&mut self.orphans) {
+        // What the log brought may have ended them already, with its own reason.
+        self.collect();
+        self.apply()?;
+        let active = self.ask(|state| async move { state.active_alarms().await })?;
+        let is_active =
+            |orphan: &ActiveAlarm| active.iter().any(|a| a.transition == orphan.transition);
+        let mut orphans = std::mem::take(&mut self.orphans);
+        orphans.retain(is_active);
+        for alarm in orphans {
             match self.fate(&alarm) {
                 Fate::Taken => {}
                 Fate::Waits => self.orphans.push(alarm),
@@ -53,13 +61,14 @@ impl<E: Engines> Cursor<E> {
                     tracing::warn!(rule = %transition.rule, site = %transition.scope.site, object = %transition.scope.object,
                         "what raised an alarm is in no log any more and its condition does not hold: it is closed");
                     let why = Text::new(
-                        "中心日志由备份恢复, 触发该报警的数据已不存在, 当前条件不成立, 报警关闭",
-                        "the log came from a backup, the readings that raised this are in it no more, and the condition does not hold now",
+                        "触发该报警的数据已不在中心日志中(如日志由备份恢复), 当前条件不成立, 报警关闭",
+                        "the readings that raised this are in the centre's log no more, as after a restore from a backup, and the condition does not hold now",
                     );
                     self.close(super::super::snapshot::CENTRE, transition, why);
                 }
             }
         }
+        Ok(())
     }
 
     fn fate(&self, alarm: &ActiveAlarm) -> Fate {

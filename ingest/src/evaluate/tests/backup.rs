@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::bench::{Bench, run};
+use super::bench::{BASE, Bench, run};
 use crate::backup::{self, BackupError, Wishes};
 use crate::journal::Act;
 use crate::log::record::{CentreRecord, GoneSpan};
@@ -228,4 +228,31 @@ fn an_alarm_whose_readings_are_gone_ends_with_its_condition() {
             "the verdict journal is the log's alone"
         );
     }
+}
+
+// Goal: an alarm that was raised after the newest snapshot, and whose end the log holds although it was not judged before the
+// kill, ends as the readings say and not as if its log had been lost. Method: a cursor that is dropped in the leak, the rest
+// of the leak and its end logged, the next start minutes later.
+#[test]
+fn an_end_that_the_log_holds_is_told_as_it_was() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    let shared = bench.shared();
+    let mut cursor = bench.cursor_on(std::sync::Arc::clone(&shared));
+    for second in 0..90 {
+        bench.block(7, second, lel(second), second);
+        bench.tick_told(&shared, second);
+        if second < 45 {
+            // One snapshot, before the leak.
+            bench.set_clock(second.min(25));
+            run(&mut cursor);
+        }
+    }
+    drop(cursor);
+    bench.set_clock(300);
+    run(&mut bench.cursor());
+    let told: Vec<_> =
+        bench.changes().into_iter().map(|c| (c.kind, c.occurrence.cleared_at)).collect();
+    let clears: Vec<_> = told.iter().filter(|(kind, _)| *kind != "raise").collect();
+    assert!(matches!(clears[..], [("clear", Some(at))] if *at < BASE + 120_000), "{told:?}");
 }
