@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rules::{Fact, FactBody, SiteModel};
+use rules::{Catalogue, Fact, FactBody, SiteModel};
 use toml::de::DeTable;
 
 use super::{Device, Site};
 use crate::secret::Secret;
 
 mod fact;
+mod overridden;
 pub(crate) mod reader;
 mod site;
 
@@ -114,10 +115,14 @@ impl Seed {
             problems.add(&error.span().unwrap_or(0..0), "toml", error.message());
         }
         let mut seed = Self::default();
+        let catalogue = Catalogue::built_in().unwrap_or_else(|error| {
+            problems.add(&(0..0), "rules", error.to_string());
+            Catalogue { rules: Vec::new() }
+        });
         if errors.is_empty() {
             let root = Table::new(document.get_ref(), 0..0, String::new(), &problems);
             for table in root.tables("site") {
-                seed.sites.extend(site::read(table, folder));
+                seed.sites.extend(site::read(table, folder, &catalogue));
             }
             root.finish();
         }

@@ -104,6 +104,33 @@ valid_from = "2026-03-01 08:00"
     );
 }
 
+// Goal: a slip of the pen in an override is refused with what would be right: nobody is to believe in a limit that is not set.
+#[test]
+fn overrides_are_held_against_the_rules() {
+    let said = |rest: &str| {
+        let text = format!(
+            "[[site]]\nid = \"s1\"\nname = \"示例\"\nuscc = \"91533401MA6N801A0Q\"\ncounty = \"533401\"\nzone = \"Asia/Shanghai\"\nsectors = [\"危化\"]\n\n\
+             [[site.gateway]]\nname = \"g1\"\n\n[[site.device]]\nid = \"gas-1\"\nrole = \"gas_detector\"\ngateway = \"g1\"\n\
+             points = [{{ quantity = \"gas_lel\", period_ms = 1000 }}]\n\n[[site.override]]\n{rest}\n"
+        );
+        let found = Seed::parse(&text, Path::new(".")).err().unwrap_or_default();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let good = "rule = \"R21\"\nparameter = \"limit_1\"\nvalue = 20\nasset = \"gas-1\"";
+    assert_eq!(said(good), "");
+    let rule = said(&good.replace("R21", "R24"));
+    assert!(rule.contains("\"R24\" is no rule; there is R24h, R24k, R24l"), "{rule}");
+    let parameter = said(&good.replace("limit_1", "limit1"));
+    assert!(parameter.contains("no parameter \"limit1\"; it has limit_1 (%LEL)"), "{parameter}");
+    let value = said(&good.replace("20", "2000"));
+    assert!(
+        value.contains("2000 lies outside") && value.contains("limit_1 of rule R21"),
+        "{value}"
+    );
+    let asset = said(&good.replace("gas-1", "gas-2"));
+    assert!(asset.contains("\"gas-2\" is no device, group"), "{asset}");
+}
+
 // What is not TOML is a problem too, not a crash; names may occur once.
 #[test]
 fn broken_toml_and_twins_are_problems() {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rules::Catalogue;
 use rules::Text;
-use rules::site::{Group, Override, Pair, Point};
+use rules::site::{Group, Pair, Point};
 
 use super::reader::{At, Table};
-use super::{SeedGateway, SeedSite, fact};
+use super::{SeedGateway, SeedSite, fact, overridden};
 use crate::registry::{Capacity, Contact, Device, GridAccount, Place, Rating, SECTORS, Site};
 use crate::registry::{county, is_id, uscc};
 use crate::secret::Secret;
@@ -33,7 +34,7 @@ const DEVICES_MAX: usize = wire::limits::DEVICES_MAX;
 const SERIES_MAX: usize = rules::evaluator::SERIES_MAX;
 
 /// Reads one site; `None` when it lacks what identifies it (then problems say so).
-pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
+pub(super) fn read(table: Table<'_>, folder: &Path, catalogue: &Catalogue) -> Option<SeedSite> {
     let id = need_own_id(&table, "id", "site");
     let name = need_name(&table, "name");
     let uscc = table.need_text("uscc");
@@ -52,6 +53,12 @@ pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
     let gateways = table.tables("gateway").into_iter();
     let gateways: Vec<_> = gateways.filter_map(|entry| gateway(entry, folder)).collect();
     let names: Vec<String> = devices.keys().cloned().collect();
+    let pairs: Vec<_> = table.tables("pair").into_iter().filter_map(|t| pair(t, &names)).collect();
+    let groups: Vec<_> =
+        table.tables("group").into_iter().filter_map(|t| group(t, &names)).collect();
+    let objects = objects(&devices, &pairs, &groups);
+    let overrides = table.tables("override").into_iter();
+    let overrides = overrides.filter_map(|t| overridden::read(t, catalogue, &objects)).collect();
     let site = Site {
         id: id.unwrap_or_default(),
         name,
@@ -66,15 +73,23 @@ pub(super) fn read(table: Table<'_>, folder: &Path) -> Option<SeedSite> {
         contacts: table.tables("contact").into_iter().filter_map(contact).collect(),
         accounts: table.tables("account").into_iter().filter_map(account).collect(),
         ratings: ratings(&table),
-        pairs: table.tables("pair").into_iter().filter_map(|t| pair(t, &names)).collect(),
-        groups: table.tables("group").into_iter().filter_map(|t| group(t, &names)).collect(),
-        overrides: table.tables("override").into_iter().filter_map(overridden).collect(),
+        pairs,
+        groups,
+        overrides,
     };
     let facts = table.tables("fact").into_iter().filter_map(|t| fact::read(t, &names)).collect();
     check_gateways(&table, &devices, &gateways);
     check_size(&table, &devices);
     table.finish();
     Some(SeedSite { site, devices, gateways, facts })
+}
+
+/// What a rule of the site may stand at, as its alarms name it.
+fn objects(devices: &BTreeMap<String, Device>, pairs: &[Pair], groups: &[Group]) -> Vec<String> {
+    let protected = devices.values().filter_map(|device| device.protects.clone());
+    let pairs = pairs.iter().map(|p| format!("{}>{}", p.production, p.protective));
+    let groups = groups.iter().map(|group| group.id.clone());
+    devices.keys().cloned().chain(protected).chain(pairs).chain(groups).collect()
 }
 
 fn check_size(table: &Table<'_>, devices: &BTreeMap<String, Device>) {
@@ -356,20 +371,4 @@ fn group(table: Table<'_>, devices: &[String]) -> Option<Group> {
     let members = members.filter_map(|at| known_device(&table, Some(at), devices)).collect();
     table.finish();
     Some(Group { kind: kind?.value, id: id?, name, devices: members })
-}
-
-fn overridden(table: Table<'_>) -> Option<Override> {
-    use rules::evidence::Origin;
-    let (rule, parameter) = (table.need_text("rule"), table.need_text("parameter"));
-    let value = table.need_number("value");
-    let target = table.text("asset").map(|at| at.value);
-    let origin = if target.is_some() { Origin::Asset } else { Origin::Site };
-    table.finish();
-    Some(Override {
-        rule: rule?.value,
-        parameter: parameter?.value,
-        value: value?.value,
-        origin,
-        target: target.unwrap_or_default(),
-    })
 }
