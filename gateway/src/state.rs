@@ -37,8 +37,7 @@ pub fn message(seams: &Seams, stamp: Stamp, online: bool) -> State {
         backlog_blocks: shown.spool.unacked_blocks,
         backlog_bytes: shown.spool.unacked_bytes,
         polled: shown.spool.polled,
-        // What entered the spool is stored in it, or was, until it was delivered or declared.
-        stored: shown.spool.polled,
+        stored: shown.spool.stored,
         declared_lost: shown.spool.declared,
         devices,
         on_battery: false,

@@ -26,6 +26,8 @@ use crate::uplink::progress::Progress;
 
 /// A centre that answers nothing for so long does not know this gateway, or is not there, ms.
 const UNANSWERED_MS: u64 = 10_000;
+/// A block that waits for so long while the centre answers is told, ms: it comes in after an outage, or the centre refuses it.
+const WAITS_LONG_MS: i64 = 10 * 60_000;
 
 /// What the page is made of.
 #[derive(Debug, Clone)]
@@ -145,6 +147,17 @@ impl Board {
                  blocks are kept; does davy-ingest run, and is the key the one that davy-ingest gateway add printed?"
                     .to_owned(),
             );
+        }
+        let oldest = shown.spool.oldest_unacked_born_ms.filter(|_| p.connected);
+        let age = oldest.map(|born| shown.wall_ms(&*self.clock).saturating_sub(born));
+        if let Some(age) = age.filter(|age| *age > WAITS_LONG_MS) {
+            out.push(format!(
+                "有 {0} 块旧数据等待中心接收，最早的已等 {1} 分钟：断网后补传属正常，数量不减则中心拒收，请看中心的系统页 \
+                 {0} old blocks wait for the centre, the oldest for {1} min: usual while an outage is made up for; where they \
+                 do not become fewer the centre refuses them, see its System page",
+                shown.spool.unacked_blocks,
+                age / 60_000
+            ));
         }
         if p.acks_forged > 0 {
             out.push(format!(
