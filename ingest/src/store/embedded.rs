@@ -124,22 +124,20 @@ impl EmbeddedStore {
         let path = options.dir.join(HEAD);
         let at = |e: file::HeadError| e.at("open", &path);
         let mut report = OpenReport::default();
-        let (file, head) = match HeadFile::open(&path) {
+        let (file, head, [cursor, sealed]) = match HeadFile::open(&path) {
             Ok(opened) => opened,
             Err(error) if error.is_damage() => {
                 report.set_aside = Some(set_aside(&path)?);
-                let (file, head) = HeadFile::open(&path).map_err(at)?;
-                if let Some(safe) = safe_position(&options.dir)? {
-                    file.set_position("cursor", safe).map_err(at)?;
-                    file.set_position("sealed", safe).map_err(at)?;
+                let (file, head, _) = HeadFile::open(&path).map_err(at)?;
+                let safe = safe_position(&options.dir)?;
+                for name in ["cursor", "sealed"] {
+                    safe.map_or(Ok(()), |safe| file.set_position(name, safe)).map_err(at)?;
                 }
-                (file, head)
+                (file, head, [safe; 2])
             }
             Err(error) => return Err(at(error)),
         };
         report.head_samples = head.points();
-        let (cursor, sealed) =
-            (file.position("cursor").map_err(at)?, file.position("sealed").map_err(at)?);
         let bounds = match options.retention_days {
             Some(days) => Bounds { past_ms: i64::from(days) * DAY_MS },
             None => Bounds::default(),

@@ -161,6 +161,57 @@ fn a_damaged_head_is_set_aside_and_the_position_goes_back() {
     assert_eq!(count(&store), 4);
 }
 
+// Goal: whichever page of the head is damaged, the store opens, says where the damage is looked at, and what the head held is
+// taken again from where it says that it stands. Method: each page in turn emptied, and scribbled over.
+#[test]
+fn no_damaged_page_of_the_head_keeps_the_store_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, refused) = (EmbeddedOptions::new(folder.path()), Arc::new(Kept::default()));
+    let mut store = open(&options, &refused);
+    for position in 1..=40 {
+        store.write(&batch(position, &[one(DAY + position as i64, 1.0)])).unwrap();
+        if position == 10 || position == 20 {
+            store.seal().unwrap();
+        }
+    }
+    drop(store);
+    let path = folder.path().join("head.sqlite");
+    let whole = std::fs::read(&path).unwrap();
+    let page = 8_192;
+    assert!(whole.len() > 4 * page, "{} bytes", whole.len());
+    for at in (0..whole.len()).step_by(page) {
+        for is_emptied in [true, false] {
+            let copy = tempfile::tempdir().unwrap();
+            for name in names(folder.path()) {
+                std::fs::copy(folder.path().join(&name), copy.path().join(&name)).unwrap();
+            }
+            let mut bytes = whole.clone();
+            for (i, byte) in bytes[at..at + page].iter_mut().enumerate() {
+                match is_emptied {
+                    true => *byte = 0,
+                    false if i % 97 == 0 => *byte ^= 0x5a,
+                    false => {}
+                }
+            }
+            std::fs::write(copy.path().join("head.sqlite"), bytes).unwrap();
+            let what = format!("page {}, emptied {is_emptied}", at / page);
+            let checked = ingest::store::embedded::check(copy.path(), &mut |_| {});
+            let checked = checked.unwrap_or_else(|e| panic!("{what}: {e}"));
+            let options = EmbeddedOptions::new(copy.path());
+            let opened = EmbeddedStore::open(options, Arc::clone(&refused) as _);
+            let (mut store, report) = opened.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(report.set_aside.is_some(), !checked.is_whole(), "{what}");
+            let from = store.position().unwrap().map_or(0, |p| p.position);
+            for position in from + 1..=40 {
+                store.write(&batch(position, &[one(DAY + position as i64, 1.0)])).unwrap();
+            }
+            assert_eq!(count(&store), 40, "{what}, from {from}");
+            store.seal().unwrap();
+            assert_eq!(count(&store), 40, "{what}, from {from}");
+        }
+    }
+}
+
 #[test]
 fn a_second_process_on_the_same_folder_is_told_so() {
     let folder = tempfile::tempdir().unwrap();

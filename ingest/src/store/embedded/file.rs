@@ -56,14 +56,12 @@ pub(super) enum HeadError {
 }
 
 impl HeadError {
-    /// Whether the file is to be set aside.
+    /// Whether the file is to be set aside. A damaged page shows in many ways, as a table that is missing or a column of
+    /// another type as well: what is no trouble of the machine around the file is one of the file.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) => true,
-            Self::Sql(e) => matches!(
-                e.sqlite_error_code(),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            ),
+            Self::Sql(e) => !e.sqlite_error_code().is_some_and(is_around_the_file),
             Self::Newer(_) => false,
         }
     }
@@ -81,12 +79,38 @@ impl HeadError {
     }
 }
 
+/// Whether the file itself may be whole.
+fn is_around_the_file(code: ErrorCode) -> bool {
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
+        NoLargeFileSupport, OperationInterrupted, OutOfMemory, PermissionDenied, ReadOnly,
+        SystemIoFailure,
+    };
+    matches!(
+        code,
+        CannotOpen
+            | DatabaseBusy
+            | DatabaseLocked
+            | DiskFull
+            | FileLockingProtocolFailed
+            | NoLargeFileSupport
+            | OperationInterrupted
+            | OutOfMemory
+            | PermissionDenied
+            | ReadOnly
+            | SystemIoFailure
+    )
+}
+
+/// What an opening found: the file, what it holds, and up to where that is stored and sealed.
+pub(super) type Opened = (HeadFile, Head, [Option<Position>; 2]);
+
 impl HeadFile {
     /// Opens the file, made if it is new, and loads what it holds into a head.
     ///
     /// # Errors
     /// [`HeadError`]; see [`HeadError::is_damage`].
-    pub(super) fn open(path: &Path) -> Result<(Self, Head), HeadError> {
+    pub(super) fn open(path: &Path) -> Result<Opened, HeadError> {
         let db = Connection::open(path)?;
         db.busy_timeout(BUSY)?;
         db.pragma_update(None, "page_size", 8_192)?;
@@ -105,7 +129,8 @@ impl HeadFile {
         }
         let mut file = Self { db, strips: 0, segments: 0 };
         let head = file.load()?;
-        Ok((file, head))
+        let positions = [file.position("cursor")?, file.position("sealed")?];
+        Ok((file, head, positions))
     }
 
     fn load(&mut self) -> Result<Head, HeadError> {
