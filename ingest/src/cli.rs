@@ -36,7 +36,7 @@ pub enum Order {
         /// The file
         file: PathBuf,
     },
-    /// Users: add, password, disable, list
+    /// Users: add, password, disable, enable, list
     #[command(subcommand)]
     User(UserOrder),
     /// Gateways: add, list
@@ -77,6 +77,11 @@ pub enum UserOrder {
     },
     /// Let a user sign in no more
     Disable {
+        /// Name to sign in with
+        name: String,
+    },
+    /// Let a disabled user sign in again
+    Enable {
         /// Name to sign in with
         name: String,
     },
@@ -285,6 +290,10 @@ impl<I: BufRead, O: Write> Desk<'_, I, O> {
             UserOrder::Disable { name } => {
                 self.state.disable_user(&name, ACTOR, self.now_ms).await?;
                 self.print(&format!("disabled {name}; their sessions have ended\n"))
+            }
+            UserOrder::Enable { name } => {
+                self.state.enable_user(&name, ACTOR, self.now_ms).await?;
+                self.print(&format!("enabled {name}; they sign in with the password they had\n"))
             }
             UserOrder::List => {
                 for user in self.state.users().await? {

@@ -45,6 +45,10 @@ async fn only_the_right_password_opens() {
     state.disable_user("li", "root", NOW).await.unwrap();
     let refused = state.check_password("li", secret("correct horse")).await;
     assert!(matches!(refused, Err(AccountError::BadCredentials)));
+    state.enable_user("li", "root", NOW).await.unwrap();
+    assert!(state.check_password("li", secret("correct horse")).await.is_ok());
+    let unknown = state.enable_user("wang", "root", NOW).await;
+    assert!(matches!(unknown, Err(AccountError::NotFound)));
 }
 
 // A session ends by idleness, by age, by signing out, by a new password; a forged token never was one.

@@ -173,6 +173,27 @@ impl State {
         Ok(())
     }
 
+    /// Lets a disabled user sign in again, with the password that they had.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the database.
+    pub async fn enable_user(
+        &self,
+        name: &str,
+        actor: &str,
+        now_ms: i64,
+    ) -> Result<(), AccountError> {
+        let tx = self.begin().await?;
+        let row = named(&tx, name).await?.ok_or(AccountError::NotFound)?;
+        let mut row = row.into_active_model();
+        row.disabled_at = Set(None);
+        row.update(&tx).await.during("enabling a user")?;
+        let act = Act { at: now_ms, actor, action: "user.enable", subject: name };
+        append(&tx, act, &json!({})).await?;
+        tx.commit().await.during("enabling a user")?;
+        Ok(())
+    }
+
     /// Whether there is an account of this name, disabled ones included.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub enum StoreOrder {
     /// Copy the embedded store into a new folder while it is in use
     ///
     /// The copy is a store of its own: to restore, stop the service and put it in the place of state_dir/store. Together
-    /// with the durable log, copy the log first (`davy-ingest backup` does both in that order).
+    /// with the durable log, copy the log first: `davy-ingest backup`, which leaves the store out, and then this.
     Backup {
         /// Folder to make; must not exist
         dir: PathBuf,

@@ -29,11 +29,7 @@ pub fn check(config: &Config, out: &mut impl Write) -> Result<(), RunError> {
     {
         problems.push(crate::chain_of(&error));
     }
-    if let Some(parent) = config.state_dir.ancestors().find(|p| p.exists())
-        && parent.metadata().is_ok_and(|m| m.permissions().readonly())
-    {
-        problems.push(format!("{} cannot be written: state_dir must be", parent.display()));
-    }
+    problems.extend(makeable(&config.state_dir));
     let mut told = Vec::new();
     // Without its files there is nothing to ask with.
     if problems.is_empty() {
@@ -92,7 +88,42 @@ pub async fn check_broker(config: &Config, out: &mut impl Write) -> Result<(), R
     }
 }
 
+/// Why the state folder cannot be made, or written where it is there.
+fn makeable(folder: &Path) -> Option<String> {
+    use rustix::fs::Access;
+    let exists = |p: &&Path| !p.as_os_str().is_empty() && p.exists();
+    let nearest = folder.ancestors().find(exists).unwrap_or(Path::new("."));
+    let why = if nearest.is_dir() {
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::access(nearest, wanted).err()?.to_string()
+    } else {
+        "it is no folder".to_owned()
+    };
+    let who = "as whoever starts the service";
+    Some(format!(
+        "{} cannot be written {who} ({why}): state_dir {} must be, choose another or give it to that user",
+        nearest.display(),
+        folder.display()
+    ))
+}
+
 fn readable(path: &Path) -> Option<String> {
     let error = std::fs::File::open(path).err()?;
     Some(format!("{} cannot be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a state folder that cannot be made is a problem that names what is in the way; one that can be is none.
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(makeable(&folder.path().join("a/b")), None);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let told = makeable(&file.join("state")).unwrap();
+        assert!(told.starts_with(&file.display().to_string()) && told.contains("no folder"));
+    }
 }
