@@ -135,7 +135,7 @@ impl<T: Verdict> Duty<T> {
 
     /// The settled lane, which is the live one too, decided something.
     pub(super) fn settled(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
-        if self.is_confirmed(&turn) || self.is_amended(&turn, at, out) {
+        if self.confirmed(&turn).is_some() || self.is_amended(&turn, at, out) {
             return;
         }
         let page = page_now(&turn, at);
@@ -144,7 +144,8 @@ impl<T: Verdict> Duty<T> {
 
     /// The settled lane decided something behind a hole, while the live lane has gone on.
     pub(super) fn behind(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
-        if self.is_confirmed(&turn) {
+        if let Some(said) = self.confirmed(&turn) {
+            self.end_unseen(&turn, said.before.is_some(), at, out);
             return;
         }
         let condition = turn.condition();
@@ -310,13 +311,35 @@ impl<T: Verdict> Duty<T> {
         }
     }
 
-    fn is_confirmed(&mut self, turn: &T) -> bool {
+    /// What the live lane said, where that is just this.
+    fn confirmed(&mut self, turn: &T) -> Option<Said<T>> {
         let key = turn.key();
-        let found = self.said.iter().position(|said| said.transition.key() == key);
-        if let Some(index) = found {
-            self.said.remove(index);
+        let index = self.said.iter().position(|said| said.transition.key() == key)?;
+        Some(self.said.remove(index))
+    }
+
+    /// The end that duty staff were told of is the end of an occurrence that began behind the hole: they saw the one before
+    /// it go on until then. It is listed as past; left open it would be told as standing.
+    fn end_unseen(&mut self, end: &T, was_told: bool, at: Moment, out: &mut Vec<Output<T>>) {
+        let condition = end.condition();
+        // A raise that the live lane dated otherwise is amended when the hole has closed.
+        let is_open = self.said.iter().any(|said| {
+            said.transition.condition() == condition && said.transition.turn().stands()
+        });
+        let Some(list) = self.unseen.get_mut(&condition) else { return };
+        if end.turn().stands() || !was_told || is_open {
+            return;
         }
-        found.is_some()
+        let begin = list.iter().rposition(|turn| !turn.turn().stands()).map_or(0, |over| over + 1);
+        let turns = list.split_off(begin);
+        if list.is_empty() {
+            self.unseen.remove(&condition);
+        }
+        let raises = turns.into_iter().filter(|turn| turn.turn().pages());
+        if let Some(raise) = raises.min_by_key(Verdict::severity) {
+            let (page, clear) = (page_late(&raise), end.clone());
+            out.push(Output::Duty(DutyEvent::Past { raise, clear, page, decided_at: at.now }));
+        }
     }
 
     /// Where the live lane said the same of the same condition, but not exactly so: keeps both.

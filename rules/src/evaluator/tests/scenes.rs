@@ -641,6 +641,33 @@ fn what_came_and_went_behind_a_hole_never_clears_an_alarm_that_stands() {
     assert_eq!(scene.amends(), 0);
 }
 
+// Two peaks with a hole over the end of the first and the beginning of the second: the live lane saw one alarm and its end.
+// The settled one finds two. The second is listed as past, and nobody is told that it stands, or that it never was.
+#[test]
+fn a_peak_whose_end_was_told_is_not_told_as_standing() {
+    let mut scene = Scene::new();
+    let a = |second: i64| match second {
+        20..100 | 130..200 => 60.0,
+        _ => 5.0,
+    };
+    for second in (0..95).chain(170..230) {
+        scene.block(second, a(second), at(second));
+    }
+    let told = [(true, Page::Page, 40), (false, Page::Silent(Reason::Eased), 210)];
+    assert_eq!(scene.duty(), told);
+    for second in (95..170).rev() {
+        scene.block(second, a(second), at(231));
+    }
+    assert!(!scene.evaluator.progress().is_forked);
+    assert_eq!(scene.duty(), told, "nothing more is told");
+    let past = scene.said.iter().filter_map(|output| match output {
+        Output::Duty(DutyEvent::Past { raise, clear, page, .. }) => Some((raise.t, clear.t, *page)),
+        _ => None,
+    });
+    assert_eq!(past.collect::<Vec<_>>(), [(at(150), at(210), Page::LateUnsigned)]);
+    assert_eq!(scene.amends(), 0);
+}
+
 // Invariant 5: facts that lie ahead reach their maximum. Time never moves for them; of too many, the ones worth least and
 // farthest ahead go, each said, and an order among them stays.
 #[test]
