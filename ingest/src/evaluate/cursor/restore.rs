@@ -158,7 +158,11 @@ impl<E: Engines> Cursor<E> {
             return Ok(Kept::Foreign);
         };
         let second = shared.next();
-        if newest != snapshot.at && name != CENTRE {
+        let wanted = name.to_owned();
+        let judged_to = self.ask(|state| async move { state.evaluator_position(&wanted).await })?;
+        // What was judged after the newest snapshot lies on a log that is gone as well.
+        let has_left = newest != snapshot.at || judged_to.is_some_and(|at| !is_shared(at));
+        if has_left && name != CENTRE {
             let (gateway, to) = (name.to_owned(), snapshot.clone());
             self.ask(|state| async move { state.rewind_verdicts(&gateway, &to).await })?;
         }

@@ -73,6 +73,30 @@ fn the_journal_goes_back_with_the_log_and_no_page_is_repeated() {
     assert_eq!(bench.pages(), pages, "nothing was told again");
 }
 
+// Goal: what was judged after the newest snapshot of all goes back too. Method: a leak within the interval of two snapshots,
+// right after the backup.
+#[test]
+fn the_journal_goes_back_where_no_snapshot_came_after_the_backup() {
+    let mut bench = Bench::new();
+    bench.chain(7, 0);
+    let shared = bench.shared();
+    let mut cursor = bench.cursor_on(std::sync::Arc::clone(&shared));
+    for second in 0..60 {
+        bench.block(7, second, lel(second), second);
+        bench.tick_told(&shared, second);
+        bench.set_clock(second.min(25));
+        run(&mut cursor);
+        if second == 27 {
+            bench.back_up();
+        }
+    }
+    drop(cursor);
+    assert!(!bench.verdict_lines().is_empty());
+    bench.restore();
+    run(&mut bench.cursor());
+    assert_eq!(bench.verdict_lines(), [""; 0], "the journal stands where the log stands");
+}
+
 // Goal: with the state database gone as well the backup brings its own, and the centre goes on from there.
 #[test]
 fn a_lost_state_database_comes_back_with_the_log() {
