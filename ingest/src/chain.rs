@@ -113,11 +113,14 @@ impl Chain {
         self.find(epoch).is_none() && !self.follows.contains_key(&epoch)
     }
 
-    /// Whether the epoch that the gateway is in waits for its place: it contradicts what goes on, or what it follows is
-    /// not known yet.
+    /// Whether the epoch that the gateway is in waits for its place although it names the one at the tail as the one before
+    /// it: then it is younger, and no old message that came late.
     #[must_use]
-    pub fn is_undecided(&self) -> bool {
-        self.current.is_some_and(|e| self.find(e).is_none() && self.follows.contains_key(&e))
+    pub fn is_overtaken(&self) -> bool {
+        let Some(tail) = self.tail() else { return false };
+        self.current.is_some_and(|e| {
+            self.find(e).is_none() && self.follows.get(&e).is_some_and(|f| f.epoch == Some(tail))
+        })
     }
 
     /// Whether an epoch has a successor: its states and wills are void.

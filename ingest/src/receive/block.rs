@@ -167,13 +167,15 @@ impl Receiver {
         }
     }
 
-    /// Joins epochs that waited until the one before them was quiet: their gateway need not be heard for that.
+    /// Joins epochs that waited until the one that they name was quiet: their gateway need not be heard for that. Any other is
+    /// joined only while its gateway is heard: behind a cut link the one at the tail may go on.
     ///
     /// # Errors
     /// When the log cannot take the change.
     pub fn settle_quiet(&mut self, port: &mut impl LogPort, now: i64) -> Result<(), Error> {
         let waits = |g: &GatewayState| {
-            g.kept.chain.is_undecided() && g.tail.is_none_or(|tail| tail.is_quiet(now))
+            let is_quiet = |tail: Tail| tail.is_silent(now) || tail.is_gone(now);
+            g.kept.chain.is_overtaken() && g.tail.is_none_or(is_quiet)
         };
         let waiting = self.gateways.iter().filter(|(_, g)| waits(g));
         let waiting: Vec<GatewayName> = waiting.map(|(name, _)| name.clone()).collect();
@@ -189,9 +191,11 @@ impl Receiver {
     ) -> Result<(), Error> {
         let name = gateway.as_str();
         let state = self.touch(gateway);
-        // Where this start of the centre has not heard it nobody knows of it.
-        let is_quiet = state.tail.is_none_or(|tail| tail.is_quiet(now));
         let chain = &mut state.kept.chain;
+        // Where this start of the centre has not heard it nobody knows of it.
+        let is_quiet = state
+            .tail
+            .is_none_or(|tail| tail.is_silent(now) || chain.is_overtaken() && tail.is_gone(now));
         let conflicts = chain.conflicts();
         let joins = chain.place(port, name, is_quiet);
         if let (false, Some(epoch)) = (joins.is_empty(), chain.tail()) {

@@ -106,7 +106,8 @@ pub struct GatewayState {
 /// An epoch that was not heard for so long may be ended by one that does not follow it as it says, ms: a gateway closes a
 /// block at least each 10 s, and this is twice that.
 pub(super) const TAIL_QUIET_MS: i64 = 20_000;
-/// The same where its last will or its farewell came, ms: a gateway whose connection alone ended is back by then and says so.
+/// The same for one that names it as the epoch before, where its last will or its farewell came, ms: a gateway whose
+/// connection alone ended is back by then and says so.
 pub(super) const TAIL_GONE_MS: i64 = 5_000;
 
 /// What was heard of the epoch at the tail of a chain.
@@ -123,13 +124,21 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Whether another epoch may end it. Where the clock was set back nobody knows for how long it was silent.
+    /// Whether nothing was heard of it for [`TAIL_QUIET_MS`]. Where the clock was set back nobody knows for how long.
     #[must_use]
-    pub fn is_quiet(self, now: i64) -> bool {
-        let is_within = |at: i64, bound: i64| (0..bound).contains(&now.saturating_sub(at));
-        !is_within(self.heard_at, TAIL_QUIET_MS)
-            || self.gone_at.is_some_and(|at| !is_within(at, TAIL_GONE_MS))
+    pub fn is_silent(self, now: i64) -> bool {
+        !is_within(self.heard_at, TAIL_QUIET_MS, now)
     }
+
+    /// Whether it said that it goes, or its last will did, [`TAIL_GONE_MS`] ago, and nothing was heard of it since.
+    #[must_use]
+    pub fn is_gone(self, now: i64) -> bool {
+        self.gone_at.is_some_and(|at| !is_within(at, TAIL_GONE_MS, now))
+    }
+}
+
+fn is_within(at: i64, bound: i64, now: i64) -> bool {
+    (0..bound).contains(&now.saturating_sub(at))
 }
 
 /// A clock that stands behind the centre's.

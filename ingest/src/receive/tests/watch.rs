@@ -178,6 +178,34 @@ fn a_start_after_a_last_will_is_soon_judged() {
     }
 }
 
+// Goal: an old message that comes late while the link is cut ends nobody: the epoch at the tail goes on when the link is back.
+#[test]
+fn a_late_message_behind_a_cut_ends_no_epoch() {
+    let mut centre = Centre::new();
+    let of = |epoch: u64, seq: u64, link: Option<(u64, u64)>| {
+        let block = Block { clock: Clock { boot: Boot(epoch), ..clock(NOW) }, ..block(epoch, seq) };
+        let block =
+            if let Some((before, last)) = link { after(block, before, last) } else { block };
+        listing(block, &[(epoch, link, &[(1, seq)])])
+    };
+    let send = |centre: &mut Centre, block: &Block, at: i64| {
+        centre.send_in("g1", block.epoch.0, Item::Block(block.encode()), at);
+    };
+    // The disk was put back from an image between the second and the third start.
+    send(&mut centre, &of(1, 1, None), NOW);
+    send(&mut centre, &of(3, 1, Some((1, 1))), NOW);
+    let gone = State { online: false, epoch: Epoch(3), ..state(3, 0, 0) };
+    centre.receiver.heard_state(&gone, NOW + 1_000);
+    send(&mut centre, &of(2, 1, Some((1, 1))), NOW + 8_000);
+    for second in 8..60 {
+        centre.receiver.settle_quiet(&mut centre.log, NOW + second * 1_000).unwrap();
+    }
+    let tail = |centre: &Centre| centre.receiver.gateway(&name("g1")).unwrap().kept.chain.tail();
+    assert_eq!(tail(&centre), Some(3));
+    send(&mut centre, &of(3, 2, Some((1, 1))), NOW + 60_000);
+    assert_eq!(tail(&centre), Some(3));
+}
+
 // Goal: gateways without NTP follow a wrong centre without a word of their blocks; their own clocks tell.
 #[test]
 fn own_clocks_of_gateways_are_held_against_the_centres() {
