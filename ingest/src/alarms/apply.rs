@@ -217,9 +217,7 @@ async fn page_at_head(
     let head = format!("head:{key}");
     let Some(current) = current.filter(|current| current.active) else { return Ok(None) };
     let is_the_same = current.body == to_body(turn.transition);
-    let was_paged =
-        current.page == Page::Paged.as_str() || current.page == Page::Recovered.as_str();
-    if !is_the_same || was_paged || is_known(tx, &head).await? {
+    if !is_the_same || was_paged(&current) || is_known(tx, &head).await? {
         return Ok(None);
     }
     page_now(tx, Some(current), turn, head).await
@@ -254,8 +252,7 @@ async fn stand(
     let current = current_occurrence(tx, turn.transition).await?;
     let key = format!("stands:{}:{}", turn.transition.key(), turn.decided_at);
     let holds = current.as_ref().filter(|c| c.active && !is_worse(turn.transition, c));
-    let was_paged =
-        holds.is_some_and(|c| c.page == Page::Paged.as_str() || c.page == Page::Recovered.as_str());
+    let was_paged = holds.is_some_and(was_paged);
     match (holds.is_some(), was_paged || !turn.page.pages()) {
         (true, true) => return Ok(None),
         (true, false) => return page_now(tx, current, &turn, key).await,
@@ -327,11 +324,28 @@ async fn change(
             let occurrence = save(tx, current).await?;
             Ok(Some(Applied { kind, occurrence, asks }))
         }
-        (Step::Nothing | Step::Refused, Some(occurrence)) => {
-            Ok(Some(Applied { kind, occurrence, asks: false }))
+        (Step::Nothing | Step::Refused, Some(mut occurrence)) => {
+            let asks = calls_first(&occurrence, turn);
+            if asks {
+                turn.page.as_str().clone_into(&mut occurrence.page);
+                occurrence = save(tx, occurrence).await?;
+            }
+            Ok(Some(Applied { kind, occurrence, asks }))
         }
         (_, None) => Ok(None),
     }
+}
+
+/// Whether it is raised, with a page, onto something active that nobody was called for: its end was lost with a log, or came
+/// before it was listed. However the list came to have it, a person gets to hear of the present danger.
+fn calls_first(current: &Occurrence, turn: &Turn<'_>) -> bool {
+    let is_raise = matches!(turn.transition.kind, TransitionKind::Raise | TransitionKind::LevelUp);
+    let pages = turn.page.pages() && !turn.transition.is_suppressed();
+    is_raise && pages && current.active && !current.acked && !was_paged(current)
+}
+
+fn was_paged(occurrence: &Occurrence) -> bool {
+    occurrence.page == Page::Paged.as_str() || occurrence.page == Page::Recovered.as_str()
 }
 
 /// Whether it is the end of an episode before the one that goes on: a log that was put back brings such again, and they say

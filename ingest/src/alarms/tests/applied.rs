@@ -289,6 +289,25 @@ async fn only_what_may_page_reaches_the_outbox() {
     assert_eq!(outbox(&state).await.len(), 1);
 }
 
+// Goal: an alarm that is listed as active and that nobody was called for must not silence a raise of the present; the call
+// comes once, and not where somebody has signed.
+#[tokio::test]
+async fn a_raise_onto_what_nobody_was_called_for_calls() {
+    for is_signed in [false, true] {
+        let (state, _folder) = open().await;
+        let late = turn(transition(Raise, Red, 10), Page::LateUnsigned, true);
+        let listed = apply(&state, vec![late]).await.remove(0).occurrence;
+        if is_signed {
+            state.ack_occurrence(&listed.id, &signer(listed.version, "k")).await.unwrap();
+        }
+        let present = apply(&state, vec![event(Raise, Red, 900)]).await.remove(0);
+        assert_eq!(present.pages, !is_signed);
+        let again = apply(&state, vec![event(Raise, Red, 950)]).await;
+        assert!(again.iter().all(|change| !change.pages));
+        assert_eq!(outbox(&state).await.len(), usize::from(!is_signed));
+    }
+}
+
 // A statistical 蓝 event has nothing to sign and tells nobody.
 #[tokio::test]
 async fn statistical_event_has_no_ack_axis() {
