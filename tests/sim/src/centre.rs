@@ -17,7 +17,7 @@ use ingest::receive::worker::{Acker, Outgoing, Ticket, ToWorker, Worker, Works};
 use ingest::registry::Registrar;
 use ingest::state::{Position, State};
 use rules::evaluator::Limits;
-use spool::{Intervals, Log, LogOptions};
+use spool::{Intervals, Log, LogOptions, LogReader};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use wire::frame::{self, Kind};
@@ -569,8 +569,11 @@ impl Centre {
         dice: &mut Dice,
         findings: &mut Findings,
     ) -> Result<()> {
-        self.end(broker, dice, findings)?;
         let Some(backup) = self.backup.take() else { return Ok(()) };
+        if !is_whole && !LogReader::beside(&backup.folder.join("log"))?.is_whole()? {
+            return Ok(());
+        }
+        self.end(broker, dice, findings)?;
         let here = self.disk.dir();
         if is_whole {
             self.disk.exchange(&backup.folder)?;
