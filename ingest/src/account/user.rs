@@ -161,16 +161,8 @@ impl State {
         actor: &str,
         now_ms: i64,
     ) -> Result<(), AccountError> {
-        let tx = self.begin().await?;
-        let row = named(&tx, name).await?.ok_or(AccountError::NotFound)?;
-        end_sessions(&tx, &row.id).await?;
-        let mut row = row.into_active_model();
-        row.disabled_at = Set(Some(now_ms));
-        row.update(&tx).await.during("disabling a user")?;
         let act = Act { at: now_ms, actor, action: "user.disable", subject: name };
-        append(&tx, act, &json!({})).await?;
-        tx.commit().await.during("disabling a user")?;
-        Ok(())
+        self.set_disabled(Some(now_ms), act).await
     }
 
     /// Lets a disabled user sign in again, with the password that they had.
@@ -183,14 +175,20 @@ impl State {
         actor: &str,
         now_ms: i64,
     ) -> Result<(), AccountError> {
-        let tx = self.begin().await?;
-        let row = named(&tx, name).await?.ok_or(AccountError::NotFound)?;
-        let mut row = row.into_active_model();
-        row.disabled_at = Set(None);
-        row.update(&tx).await.during("enabling a user")?;
         let act = Act { at: now_ms, actor, action: "user.enable", subject: name };
+        self.set_disabled(None, act).await
+    }
+
+    /// The user is the act's subject; whoever changes between the two has no session after it.
+    async fn set_disabled(&self, at: Option<i64>, act: Act<'_>) -> Result<(), AccountError> {
+        let tx = self.begin().await?;
+        let row = named(&tx, act.subject).await?.ok_or(AccountError::NotFound)?;
+        end_sessions(&tx, &row.id).await?;
+        let mut row = row.into_active_model();
+        row.disabled_at = Set(at);
+        row.update(&tx).await.during("disabling or enabling a user")?;
         append(&tx, act, &json!({})).await?;
-        tx.commit().await.during("enabling a user")?;
+        tx.commit().await.during("disabling or enabling a user")?;
         Ok(())
     }
 
