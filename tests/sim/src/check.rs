@@ -76,20 +76,6 @@ impl World {
             return;
         }
         let occurrence = &change.occurrence;
-        let (rule, scope) = (occurrence.rule.clone(), occurrence.scope.clone());
-        let what = (rule, scope, occurrence.raised_at, occurrence.severity);
-        let is_new = self.findings.paged.insert(what);
-        // Who was told before the backup is not in it.
-        let is_known = !self.has(Fault::Restore);
-        self.findings.expect(is_new || !is_known, "P: paged twice for one alarm", || {
-            format!(
-                "{} {} severity {} raised {}",
-                occurrence.rule,
-                occurrence.scope,
-                occurrence.severity,
-                occurrence.raised_at - BASE
-            )
-        });
         for (edge, plant) in self.edges.iter().zip(&self.plants) {
             if occurrence.rule == "R21" && occurrence.scope == device_id("gas", edge.number) {
                 let from = now - PAGE_HORIZON_MS - PAGE_SLACK_MS;

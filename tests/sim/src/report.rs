@@ -1,6 +1,6 @@
 //! What a run found: broken promises by the name of the check, and what happened on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::fault::Fault;
@@ -13,8 +13,6 @@ pub(crate) struct Findings {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// Pages of this step.
     pub(crate) pages: Vec<(i64, ingest::alarms::AlarmChange)>,
-    /// What was paged: rule, scope, begin and level.
-    pub(crate) paged: BTreeSet<(String, String, i64, i32)>,
     pub(crate) trace: u64,
     /// What happened, line by line, where somebody listens.
     pub(crate) story: Option<Vec<String>>,
