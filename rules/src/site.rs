@@ -135,6 +135,14 @@ pub struct Pair {
     pub protective: String,
 }
 
+impl Pair {
+    /// What alarms call it: the object of their scope.
+    #[must_use]
+    pub fn object(&self) -> String {
+        format!("{}>{}", self.production, self.protective)
+    }
+}
+
 /// Devices that belong together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -344,7 +344,8 @@ fn calls_first(current: &Occurrence, turn: &Turn<'_>) -> bool {
     is_raise && pages && current.active && !current.acked && !was_paged(current)
 }
 
-fn was_paged(occurrence: &Occurrence) -> bool {
+/// Whether somebody was called for it.
+pub(super) fn was_paged(occurrence: &Occurrence) -> bool {
     occurrence.page == Page::Paged.as_str() || occurrence.page == Page::Recovered.as_str()
 }
 

@@ -3,7 +3,7 @@
 use rules::Transition;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
-use super::Page;
+use super::apply::was_paged;
 use crate::state::entity::alarming::occurrence;
 use crate::state::entity::journal::verdict;
 use crate::state::{During, State, StateError, from_body};
@@ -32,7 +32,7 @@ impl State {
             .during("reading active alarms")?;
         let mut alarms = Vec::with_capacity(rows.len());
         for row in rows {
-            let is_paged = row.page == Page::Paged.as_str() || row.page == Page::Recovered.as_str();
+            let is_paged = was_paged(&row);
             match from_body::<Transition>("occurrence", &row.id, &row.body) {
                 Ok(transition) => alarms.push(ActiveAlarm { transition, is_paged }),
                 Err(error) => {

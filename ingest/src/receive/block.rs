@@ -173,10 +173,7 @@ impl Receiver {
     /// # Errors
     /// When the log cannot take the change.
     pub fn settle_quiet(&mut self, port: &mut impl LogPort, now: i64) -> Result<(), Error> {
-        let waits = |g: &GatewayState| {
-            let is_quiet = |tail: Tail| tail.is_silent(now) || tail.is_gone(now);
-            g.kept.chain.is_overtaken() && g.tail.is_none_or(is_quiet)
-        };
+        let waits = |g: &GatewayState| g.kept.chain.is_overtaken() && g.may_end_tail(now);
         let waiting = self.gateways.iter().filter(|(_, g)| waits(g));
         let waiting: Vec<GatewayName> = waiting.map(|(name, _)| name.clone()).collect();
         waiting.iter().try_for_each(|name| self.settle_order(port, name, now))
@@ -191,11 +188,8 @@ impl Receiver {
     ) -> Result<(), Error> {
         let name = gateway.as_str();
         let state = self.touch(gateway);
+        let is_quiet = state.may_end_tail(now);
         let chain = &mut state.kept.chain;
-        // Where this start of the centre has not heard it nobody knows of it.
-        let is_quiet = state
-            .tail
-            .is_none_or(|tail| tail.is_silent(now) || chain.is_overtaken() && tail.is_gone(now));
         let conflicts = chain.conflicts();
         let joins = chain.place(port, name, is_quiet);
         if let (false, Some(epoch)) = (joins.is_empty(), chain.tail()) {

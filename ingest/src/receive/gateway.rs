@@ -209,6 +209,14 @@ impl Kept {
 }
 
 impl GatewayState {
+    /// Whether the epoch at the tail may be ended by one that contradicts it. Of one that this start of the centre has not
+    /// heard nobody knows whether it goes on.
+    #[must_use]
+    pub fn may_end_tail(&self, now: i64) -> bool {
+        let is_overtaken = self.kept.chain.is_overtaken();
+        self.tail.is_none_or(|tail| tail.is_silent(now) || is_overtaken && tail.is_gone(now))
+    }
+
     /// A gateway as the log kept it.
     #[must_use]
     pub fn restored(kept: Kept, held: impl IntoIterator<Item = HeldBlock>) -> Self {

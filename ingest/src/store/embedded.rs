@@ -130,8 +130,9 @@ impl EmbeddedStore {
                 report.set_aside = Some(set_aside(&path)?);
                 let (file, head, _) = HeadFile::open(&path).map_err(at)?;
                 let safe = safe_position(&options.dir)?;
-                for name in ["cursor", "sealed"] {
-                    safe.map_or(Ok(()), |safe| file.set_position(name, safe)).map_err(at)?;
+                if let Some(safe) = safe {
+                    file.set_position("cursor", safe).map_err(at)?;
+                    file.set_position("sealed", safe).map_err(at)?;
                 }
                 (file, head, [safe; 2])
             }

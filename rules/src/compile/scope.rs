@@ -130,7 +130,7 @@ fn by_pair<'a>(site: &'a SiteModel, kind: &str) -> Vec<Candidate<'a>> {
             let label = |id: &str| site.device(id).map_or_else(|| Text::same(id), Device::label);
             let (a, b) = (label(&p.production), label(&p.protective));
             Candidate {
-                object: format!("{}>{}", p.production, p.protective),
+                object: p.object(),
                 name: Text::new(format!("{}与{}", a.zh, b.zh), format!("{} and {}", a.en, b.en)),
                 input_devices: devices.clone(),
                 devices,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::field::TANKS;
 use super::stranger;
-use super::world::{World, read_only};
+use super::world::{World, has_evicted, read_only};
 
 /// The rule that the dips break.
 const RULE: &str = "R24l";
@@ -28,10 +28,7 @@ pub fn dips(levels: &[(i64, f64)]) -> u64 {
 pub fn same_verdicts(world: &World) -> Result<usize, String> {
     let log =
         read_only(&world.centre.folder.join("data/log/log.db")).map_err(|e| format!("{e:#}"))?;
-    // Starts of the centre are kept for ever, so the first record alone says nothing.
-    let sql = "SELECT coalesce(max(position), 0) - count(*) FROM record";
-    let gone = log.query_row(sql, [], |r| r.get::<_, i64>(0)).map_err(|e| e.to_string())?;
-    if gone > 0 {
+    if has_evicted(&log).map_err(|e| e.to_string())? {
         return Ok(0);
     }
     drop(log);

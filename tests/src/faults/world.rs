@@ -263,8 +263,7 @@ impl World {
     /// places too.
     fn undecided(&self) -> Result<i64> {
         let log = read_only(&self.centre.folder.join("data/log/log.db"))?;
-        let gone = "SELECT coalesce(max(position), 0) - count(*) FROM record";
-        if log.query_row(gone, [], |r| r.get::<_, i64>(0))? > 0 {
+        if has_evicted(&log)? {
             return Ok(0);
         }
         let sql = "SELECT count(*) FROM (SELECT gateway, epoch FROM record WHERE kind = ?1 \
@@ -343,4 +342,13 @@ fn registry() -> String {
 /// When it cannot be opened.
 pub fn read_only(path: &std::path::Path) -> Result<rusqlite::Connection> {
     rusqlite::Connection::open(path).with_context(|| path.display().to_string())
+}
+
+/// Whether a log had to let go of records. Starts of the centre are kept for ever, so the first record alone says nothing.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn has_evicted(log: &rusqlite::Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT coalesce(max(position), 0) > count(*) FROM record";
+    log.query_row(sql, [], |r| r.get(0))
 }

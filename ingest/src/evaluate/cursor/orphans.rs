@@ -44,29 +44,29 @@ impl<E: Engines> Cursor<E> {
         if self.orphans.is_empty() || self.position < self.log.shared().tail.head() {
             return Ok(());
         }
-        // What the log brought may have ended them already, with its own reason.
-        self.collect();
-        self.apply()?;
-        let active = self.ask(|state| async move { state.active_alarms().await })?;
-        let is_active =
-            |orphan: &ActiveAlarm| active.iter().any(|a| a.transition == orphan.transition);
-        let mut orphans = std::mem::take(&mut self.orphans);
-        orphans.retain(is_active);
-        for alarm in orphans {
+        let mut over = Vec::new();
+        for alarm in std::mem::take(&mut self.orphans) {
             match self.fate(&alarm) {
                 Fate::Taken => {}
                 Fate::Waits => self.orphans.push(alarm),
-                Fate::Over => {
-                    let transition = alarm.transition;
-                    tracing::warn!(rule = %transition.rule, site = %transition.scope.site, object = %transition.scope.object,
-                        "what raised an alarm is in no log any more and its condition does not hold: it is closed");
-                    let why = Text::new(
-                        "触发该报警的数据已不在中心日志中(如日志由备份恢复), 当前条件不成立, 报警关闭",
-                        "the readings that raised this are in the centre's log no more, as after a restore from a backup, and the condition does not hold now",
-                    );
-                    self.close(super::super::snapshot::CENTRE, transition, why);
-                }
+                Fate::Over => over.push(alarm.transition),
             }
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        // What the log brought may have ended them already, with its own reason.
+        self.apply_now()?;
+        let active = self.ask(|state| async move { state.active_alarms().await })?;
+        over.retain(|orphan| active.iter().any(|alarm| alarm.transition == *orphan));
+        for transition in over {
+            tracing::warn!(rule = %transition.rule, site = %transition.scope.site, object = %transition.scope.object,
+                "what raised an alarm is in no log any more and its condition does not hold: it is closed");
+            let why = Text::new(
+                "触发该报警的数据已不在中心日志中(如日志由备份恢复), 当前条件不成立, 报警关闭",
+                "the readings that raised this are in the centre's log no more, as after a restore from a backup, and the condition does not hold now",
+            );
+            self.close(super::super::snapshot::CENTRE, transition, why);
         }
         Ok(())
     }

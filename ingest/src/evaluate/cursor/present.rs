@@ -143,7 +143,7 @@ impl<E: Engines> Cursor<E> {
     }
 
     /// Makes what was said so far durable.
-    fn apply_now(&mut self) -> Result<(), CursorError> {
+    pub(super) fn apply_now(&mut self) -> Result<(), CursorError> {
         self.collect();
         self.apply()
     }

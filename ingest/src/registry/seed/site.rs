@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rules::Catalogue;
-use rules::Text;
 use rules::site::{Group, Pair, Point};
+use rules::{Catalogue, Text};
 
 use super::reader::{At, Table};
 use super::{SeedGateway, SeedSite, fact, overridden};
@@ -87,7 +86,7 @@ pub(super) fn read(table: Table<'_>, folder: &Path, catalogue: &Catalogue) -> Op
 /// What a rule of the site may stand at, as its alarms name it.
 fn objects(devices: &BTreeMap<String, Device>, pairs: &[Pair], groups: &[Group]) -> Vec<String> {
     let protected = devices.values().filter_map(|device| device.protects.clone());
-    let pairs = pairs.iter().map(|p| format!("{}>{}", p.production, p.protective));
+    let pairs = pairs.iter().map(Pair::object);
     let groups = groups.iter().map(|group| group.id.clone());
     devices.keys().cloned().chain(protected).chain(pairs).chain(groups).collect()
 }

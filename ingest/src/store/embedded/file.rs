@@ -81,24 +81,19 @@ impl HeadError {
 
 /// Whether the file itself may be whole.
 fn is_around_the_file(code: ErrorCode) -> bool {
-    use ErrorCode::{
-        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
-        NoLargeFileSupport, OperationInterrupted, OutOfMemory, PermissionDenied, ReadOnly,
-        SystemIoFailure,
-    };
     matches!(
         code,
-        CannotOpen
-            | DatabaseBusy
-            | DatabaseLocked
-            | DiskFull
-            | FileLockingProtocolFailed
-            | NoLargeFileSupport
-            | OperationInterrupted
-            | OutOfMemory
-            | PermissionDenied
-            | ReadOnly
-            | SystemIoFailure
+        ErrorCode::CannotOpen
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::NoLargeFileSupport
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::OutOfMemory
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
     )
 }
 
