@@ -214,6 +214,13 @@ impl Keeper {
         self.state
     }
 
+    /// What blocks of before the clock was set are timed by, ms between wall and monotonic time; `None` where the clock
+    /// now lies more than a step behind that: it was set a second time.
+    #[must_use]
+    pub fn unset_offset(&self) -> Option<i64> {
+        self.boot_offset.filter(|boot| boot - self.offset <= STEP_MS)
+    }
+
     /// Whether the system's clock was found wrong and the centre's time is used instead.
     #[must_use]
     pub fn follows_centre(&self) -> bool {

@@ -171,13 +171,18 @@ impl Sealer {
             self.close_rows(list, out);
         }
         self.keeper = next;
-        match change {
-            // Monotonic times of before it was set are no lower bound of wall times.
-            Change::Back | Change::Set => {
+        match (change, self.keeper.unset_offset()) {
+            // What was read before it was set is timed by the boot's offset: the clock may turn out to be a little behind
+            // that, and no two readings of a device have one time.
+            (Change::Set, Some(offset)) => {
+                self.last.values_mut().for_each(|last| *last += offset);
+                self.closed_at += offset;
+            }
+            (Change::Back | Change::Set, _) => {
                 self.last.clear();
                 self.closed_at = i64::MIN;
             }
-            Change::Other | Change::None => {}
+            (Change::Other | Change::None, _) => {}
         }
     }
 

@@ -149,6 +149,32 @@ fn unset_blocks_count_from_the_boot_and_later_ones_bring_the_offset() {
     assert_eq!(times(&out[1]), [WALL + 100]);
 }
 
+// Goal: no two readings of a device have one time, across the setting of the clock as well. Method: the first measurement of
+// the centre's time is too high, the next one takes that back.
+#[test]
+fn readings_of_before_the_clock_was_set_keep_their_times_for_themselves() {
+    let (mut s, _) = Sealer::new(identity(), None, Keeper::new());
+    let mut out = Vec::new();
+    s.replies(&replies(1), &no_list, &mut out);
+    s.push(&reading(0), 1_000, false, &no_list, &mut out);
+    s.push(&reading(0), 2_000, true, &no_list, &mut out);
+    let offer = |s: &mut Sealer, centre_ms, sent, mono, out: &mut Vec<Sealed>| {
+        let mut next = s.keeper().clone();
+        next.offer(centre_ms, sent, mono);
+        let change = next.observe(0, mono, false);
+        s.clock(next, change, &no_list, out);
+    };
+    offer(&mut s, WALL, 0, 2_000, &mut out);
+    offer(&mut s, WALL, 2_000, 2_000, &mut out);
+    s.push(&reading(0), 3_000, true, &no_list, &mut out);
+    let offset = decoded(out.last().unwrap()).clock.boot_offset.unwrap();
+    let is_unset = |sealed: &Sealed| decoded(sealed).clock.state == wire::block::ClockState::Unset;
+    let by = |sealed: &Sealed| if is_unset(sealed) { offset } else { 0 };
+    let seen: Vec<_> =
+        out.iter().flat_map(|b| times(b).into_iter().map(move |t| t + by(b))).collect();
+    assert_eq!(seen, [WALL, WALL + 1_000, WALL + 1_001]);
+}
+
 #[test]
 fn replies_are_refused_before_the_manifest_outgrows_a_frame() {
     // Goal: the count of bytes is exact and the greatest manifest fits. Method: replies of many shapes until full.
