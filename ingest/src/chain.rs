@@ -168,11 +168,14 @@ impl Chain {
         !rivals.is_empty()
     }
 
-    /// Notes that the gateway is in this epoch now: a block of it was made in the boot that sends it.
-    pub fn note_current(&mut self, epoch: u64) {
-        if !self.has_successor(epoch) {
-            self.current = Some(epoch);
+    /// Notes that the gateway is in this epoch now: a block of it was made in the boot that sends it. `true` where it was in
+    /// another one before and neither has its place: either may be an old message that came late.
+    pub fn note_current(&mut self, epoch: u64) -> bool {
+        if self.has_successor(epoch) {
+            return false;
         }
+        let before = self.current.replace(epoch).filter(|before| *before != epoch);
+        before.is_some_and(|before| self.find(before).is_none() && self.find(epoch).is_none())
     }
 
     /// Reads the list in block `(epoch, seq)`; from refused blocks as well. Links count from any list, what is held only

@@ -8,7 +8,7 @@ use wire::message::State;
 use wire::{Block, Boot, GatewayName, Manifest, Readings};
 
 use super::admit::{LIVE_MS, Turn};
-use super::gateway::{GatewayState, HELD_MAX, Tail};
+use super::gateway::{Doubt, GatewayState, HELD_MAX, Tail};
 use super::port::LogPort;
 use super::{Known, NEED_MAX, Notice, Outcome, Quarantined, Receiver, Room};
 use crate::log::record::{BlockMeta, CentreRecord, kind};
@@ -122,11 +122,13 @@ impl Receiver {
         block: &Block,
     ) -> Result<(), Error> {
         let (name, now) = (arrival.gateway.as_str(), arrival.at);
-        let chain = &mut self.touch(arrival.gateway).kept.chain;
+        let state = self.touch(arrival.gateway);
+        let chain = &mut state.kept.chain;
         chain.note_link(name, block.epoch.0, block.link.as_ref());
-        if block.clock.boot == arrival.boot {
-            chain.note_current(block.epoch.0);
+        if block.clock.boot == arrival.boot && chain.note_current(block.epoch.0) {
+            state.doubt = Some(Doubt::again(state.doubt, now));
         }
+        let chain = &mut state.kept.chain;
         if let Some(list) = &block.list {
             chain.read_list(name, (block.epoch.0, block.seq), list);
             spool::fail_point!("receive.list");

@@ -97,6 +97,8 @@ pub struct GatewayState {
     pub muted: Option<(i64, i64)>,
     /// The epoch at the tail of its chain, where this start of the centre has heard it.
     pub tail: Option<Tail>,
+    /// Which of two epochs without a place the gateway is in is not certain.
+    pub doubt: Option<Doubt>,
     /// When people were last told of its clock and of its full quarantine, ms UTC.
     pub told: Told,
     /// What is due to be acked.
@@ -109,6 +111,9 @@ pub(super) const TAIL_QUIET_MS: i64 = 20_000;
 /// The same for one that names it as the epoch before, where its last will or its farewell came, ms: a gateway whose
 /// connection alone ended is back by then and says so.
 pub(super) const TAIL_GONE_MS: i64 = 5_000;
+
+/// A [`Doubt`] lasts at most so long, ms.
+const DOUBT_MAX_MS: i64 = 3 * TAIL_QUIET_MS;
 
 /// What was heard of the epoch at the tail of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +139,31 @@ impl Tail {
     #[must_use]
     pub fn is_gone(self, now: i64) -> bool {
         self.gone_at.is_some_and(|at| !is_within(at, TAIL_GONE_MS, now))
+    }
+}
+
+/// Messages of two epochs came by turns before either had its place. One of them may be dead, and a message of it came late:
+/// joined in the wrong order it would end the one that goes on. Of two that go on, a copied disk, the order means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// When the first such turn came, ms UTC.
+    since: i64,
+    /// When the last one came, ms UTC.
+    at: i64,
+}
+
+impl Doubt {
+    /// One more turn at `now`.
+    #[must_use]
+    pub fn again(before: Option<Self>, now: i64) -> Self {
+        let since = before.filter(|doubt| is_within(doubt.at, TAIL_QUIET_MS, now));
+        Self { since: since.map_or(now, |doubt| doubt.since), at: now }
+    }
+
+    /// Whether it is too early to say which one goes on.
+    #[must_use]
+    pub fn is_open(self, now: i64) -> bool {
+        is_within(self.at, TAIL_QUIET_MS, now) && is_within(self.since, DOUBT_MAX_MS, now)
     }
 }
 
@@ -213,6 +243,9 @@ impl GatewayState {
     /// heard nobody knows whether it goes on.
     #[must_use]
     pub fn may_end_tail(&self, now: i64) -> bool {
+        if self.doubt.is_some_and(|doubt| doubt.is_open(now)) {
+            return false;
+        }
         let is_overtaken = self.kept.chain.is_overtaken();
         self.tail.is_none_or(|tail| tail.is_silent(now) || is_overtaken && tail.is_gone(now))
     }

@@ -55,6 +55,12 @@ impl Centre {
         self.receiver = Receiver::new(log_id, self.log.restore());
     }
 
+    /// The epochs of gateway g1 in their order, each with the last seq that counts.
+    fn places(&self) -> Vec<(u64, Option<u64>)> {
+        let chain = &self.receiver.gateway(&name("g1")).unwrap().kept.chain;
+        chain.joined().iter().map(|j| (j.epoch, j.last)).collect()
+    }
+
     fn send(&mut self, gateway: &str, item: Item, at: i64) -> Outcome {
         self.send_in(gateway, 1, item, at)
     }
