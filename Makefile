@@ -51,8 +51,8 @@ failpoints:
 	cp target/debug/davy-gateway target/debug/davy-ingest target/debug/failpoints/
 	cargo build -p gateway -p ingest --bins
 
-sim: ## simulate N seeds with all faults (default 5: give N=100000); SEED=n plays one again, FAULTS=a,b only these
-	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(or $(N),5)) --from $(or $(SEED),0) \
+sim: ## simulate N seeds (default 500; N=100000 takes hours), each with faults it draws; SEED=n plays one again, FAULTS=a,b these
+	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(or $(N),500)) --from $(or $(SEED),0) \
 		$(if $(FAULTS),--faults $(FAULTS))
 
 mutants: ## put known faults into the code, one at a time: the simulation must catch each

@@ -34,6 +34,8 @@ use crate::report::Findings;
 pub(crate) const SITE: &str = "s1";
 /// A block closes after this, ms.
 const FLUSH_MS: u64 = 1_000;
+/// How long before the whole second a program does its work at most, ms.
+const EARLY_MS: i64 = 200;
 /// Rounds of asking and answering in one step.
 const ROUNDS: usize = 4;
 
@@ -163,7 +165,7 @@ impl Edge {
         now: i64,
         findings: &mut Findings,
     ) -> Result<()> {
-        self.clock.start(!self.starts_unset);
+        self.clock.start(!self.starts_unset, dice.between(0, EARLY_MS));
         self.starts_unset = false;
         let start = Start { epoch: Epoch(dice.id()), boot: Boot(dice.id()) };
         let options = SpoolOptions {

@@ -28,7 +28,7 @@ struct Args {
     /// The first one.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Kinds of faults, with commas between; all that must come right where none is named.
+    /// Kinds of faults, with commas between; where none is named, those that each seed draws.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
     /// Runs at the same time; 0 = as many as processors.
@@ -84,7 +84,6 @@ fn stay_on(processor: usize) {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let faults = if args.faults.is_empty() { Fault::usual() } else { args.faults.clone() };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = if args.jobs == 0 { processors } else { args.jobs };
     let begun = Instant::now();
@@ -97,6 +96,8 @@ fn main() -> ExitCode {
             if seed >= end {
                 return;
             }
+            let faults =
+                if args.faults.is_empty() { Fault::drawn(seed) } else { args.faults.clone() };
             let played = if args.tell { sim::tell(seed, &faults) } else { sim::run(seed, &faults) };
             let outcome = match played {
                 Ok(outcome) => outcome,
