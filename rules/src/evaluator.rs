@@ -22,6 +22,7 @@ pub mod record;
 pub mod resume;
 mod spans;
 pub mod step;
+mod unseen;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,7 @@ use duty::{By, Duty, Moment};
 use lane::Lane;
 use order::{Arrived, Next, Order};
 
-pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, UNSEEN_MAX, page_late};
+pub use duty::{PAGE_HORIZON_MS, SAID_MAX, SPOKEN_MAX, page_late};
 pub use order::{
     EPOCHS_KNOWN_MAX, EPOCHS_PASSED_MAX, Limits, UNJOINED_BLOCKS_MAX, WAITING_BLOCKS_MAX,
     WAITING_BYTES_MAX,
@@ -41,6 +42,7 @@ pub use record::{
 };
 pub use resume::{Past, PastBlock, StandingAlarm};
 pub use step::{Ms, Step, Turn, Verdict};
+pub use unseen::UNSEEN_MAX;
 
 /// How far the look ahead stays behind the gateway's present, ms: blocks that are on their way get this long.
 pub const LIVE_GRACE_MS: Ms = 2_000;
@@ -271,12 +273,17 @@ impl<S: Step> Evaluator<S> {
         }
     }
 
+    /// Several places become known one after the other: what the live lane decided on blocks that have none yet is
+    /// contradicted by nothing before the next block or tick.
     fn settle_without_block(
         &mut self,
         reread: &mut dyn Reread<S>,
         out: &mut Vec<Output<S::Transition>>,
     ) {
-        self.settle_on(SETTLE_ROWS_MAX, reread, out);
+        let moved = self.settle_on(SETTLE_ROWS_MAX, reread, out);
+        if self.live_key.is_none_or(|key| self.order.knows(key.epoch)) {
+            self.look_for_head(moved, out);
+        }
     }
 
     fn settle_on(
@@ -284,11 +291,13 @@ impl<S: Step> Evaluator<S> {
         rows: usize,
         reread: &mut dyn Reread<S>,
         out: &mut Vec<Output<S::Transition>>,
-    ) {
-        let now = self.now;
-        let (moved, _) = self.settle(now, rows, reread, out);
+    ) -> bool {
+        self.settle(self.now, rows, reread, out).0
+    }
+
+    fn look_for_head(&mut self, moved: bool, out: &mut Vec<Output<S::Transition>>) {
         if self.order.is_run_through() {
-            self.at_head(now, moved, out);
+            self.at_head(self.now, moved, out);
         }
     }
 
@@ -447,8 +456,9 @@ impl<S: Step> Evaluator<S> {
     /// Time passed: a delay or a wait for silence may have run out without a sample.
     fn tick(&mut self, now: Ms, reread: &mut dyn Reread<S>, out: &mut Vec<Output<S::Transition>>) {
         self.now = now;
-        if self.order.has_next() {
-            self.settle_on(SETTLE_TICK_ROWS_MAX, reread, out);
+        let moved = self.order.has_next() && self.settle_on(SETTLE_TICK_ROWS_MAX, reread, out);
+        if moved || self.fork.is_some() {
+            self.look_for_head(true, out);
         }
         let Some(head) = self.live_lane().head else { return };
         let heard_at = head.received_at.max(self.started_at);

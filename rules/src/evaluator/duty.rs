@@ -12,16 +12,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::output::{DutyEvent, Output, Page, Reason};
 use super::resume::StandingAlarm;
-use super::step::{Ms, Turn, Verdict};
+use super::step::{Ms, Verdict};
+use super::unseen::{Past, Unseen, worst};
 
 /// Age of a sample beyond which nobody is paged for it, ms (design §7).
 pub const PAGE_HORIZON_MS: Ms = 15 * 60_000;
 /// Most decisions of the live lane kept for comparison; beyond it the oldest is no longer compared.
 pub const SAID_MAX: usize = 4_096;
-/// Most unseen transitions kept of one condition until the hole closes; beyond it the middle ones stay in the
-/// verdict journal only.
-pub const UNSEEN_MAX: usize = 16;
-/// Keys remembered as told.
+/// Keys remembered as told, and as found.
 pub const SPOKEN_MAX: usize = 1_024;
 /// 橙: the mildest severity that enters the duty list late.
 const ORANGE: u8 = 2;
@@ -83,9 +81,11 @@ pub(super) struct Duty<T: Verdict> {
     /// Conditions of `told` that nobody was paged for at their present level.
     quiet: BTreeSet<T::Condition>,
     said: Vec<Said<T>>,
-    unseen: BTreeMap<T::Condition, Vec<T>>,
+    unseen: Unseen<T>,
     /// Keys that were told lately: none is told as new again.
     spoken: VecDeque<T::Key>,
+    /// Keys of raises that the settled lane has found lately: none of them is told never to have been.
+    found: VecDeque<T::Key>,
 }
 
 impl<T: Verdict> Default for Duty<T> {
@@ -94,8 +94,9 @@ impl<T: Verdict> Default for Duty<T> {
             told: BTreeMap::new(),
             quiet: BTreeSet::new(),
             said: Vec::new(),
-            unseen: BTreeMap::new(),
+            unseen: Unseen::default(),
             spoken: VecDeque::new(),
+            found: VecDeque::new(),
         }
     }
 }
@@ -125,6 +126,14 @@ impl<T: Verdict> Duty<T> {
             return;
         }
         let before = self.told.get(&turn.condition()).cloned();
+        // The settled lane has found it before the live one came to it again.
+        let is_told = match &before {
+            Some(told) => told.transition.key() == key,
+            None => !turn.turn().stands(),
+        };
+        if is_told {
+            return;
+        }
         if self.said.len() >= SAID_MAX {
             self.said.remove(0);
         }
@@ -135,6 +144,7 @@ impl<T: Verdict> Duty<T> {
 
     /// The settled lane, which is the live one too, decided something.
     pub(super) fn settled(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
+        self.note_found(&turn);
         if self.confirmed(&turn).is_some() || self.is_amended(&turn, at, out) {
             return;
         }
@@ -144,21 +154,20 @@ impl<T: Verdict> Duty<T> {
 
     /// The settled lane decided something behind a hole, while the live lane has gone on.
     pub(super) fn behind(&mut self, turn: T, at: Moment, out: &mut Vec<Output<T>>) {
+        self.note_found(&turn);
         if let Some(said) = self.confirmed(&turn) {
-            self.end_unseen(&turn, said.before.is_some(), at, out);
+            self.end_unseen(turn, said.before.is_some(), at, out);
             return;
         }
         let condition = turn.condition();
         let is_open = self.told.contains_key(&condition)
             || self.said.iter().any(|said| said.transition.condition() == condition);
         let is_over = !turn.turn().stands();
-        let list = self.unseen.entry(condition.clone()).or_default();
-        if list.len() >= UNSEEN_MAX {
-            list.remove(UNSEEN_MAX / 2);
+        if let Some(past) = self.unseen.push(turn) {
+            out.push(past_event(past, at));
         }
-        list.push(turn);
         if is_over && !is_open {
-            self.tell_unseen(&condition, None, at, out);
+            self.tell_unseen(&condition, (None, &[]), at, out);
         }
     }
 
@@ -170,10 +179,11 @@ impl<T: Verdict> Duty<T> {
         at: Moment,
         out: &mut Vec<Output<T>>,
     ) {
+        let conditions = self.unseen.conditions();
+        let seen: Vec<_> = conditions.iter().map(|condition| self.seen_active(condition)).collect();
         self.drop_contradicted(at, out, |said| said.by == By::Block || said.is_before(settled_to));
-        let conditions: Vec<T::Condition> = self.unseen.keys().cloned().collect();
-        for condition in conditions {
-            self.tell_unseen(&condition, standing.get(&condition), at, out);
+        for (condition, seen) in conditions.iter().zip(&seen) {
+            self.tell_unseen(condition, (standing.get(condition), seen), at, out);
         }
         self.reconcile(standing, at, out);
     }
@@ -205,41 +215,76 @@ impl<T: Verdict> Duty<T> {
         }
     }
 
-    /// Tells what was found behind a hole about one condition; `standing` is its raise where it still holds. What is
-    /// older than what duty staff see now is told as past: it never moves the alarm.
+    /// When duty staff saw a condition as active since the hole began, by what the live lane said of it.
+    fn seen_active(&self, condition: &T::Condition) -> Vec<(Ms, Ms)> {
+        let mut said =
+            self.said.iter().filter(|said| said.transition.condition() == *condition).peekable();
+        let was_active = said.peek().is_some_and(|said| said.before.is_some());
+        let (mut seen, mut from) = (Vec::new(), was_active.then_some(Ms::MIN));
+        for turn in said.map(|said| &said.transition) {
+            match (turn.turn().stands(), from) {
+                (true, None) => from = Some(turn.time()),
+                (false, Some(begin)) => {
+                    seen.push((begin, turn.time()));
+                    from = None;
+                }
+                _ => {}
+            }
+        }
+        // Its end, if there was one, has been confirmed.
+        seen.extend(from.map(|begin| (begin, Ms::MAX)));
+        seen
+    }
+
+    /// Tells what was found behind a hole about one condition; `standing` is its raise where it still holds, `seen` when duty
+    /// staff saw it as active. What is older than what they see now, or overlaps what they saw, is told as past: it
+    /// never moves the alarm.
     fn tell_unseen(
         &mut self,
         condition: &T::Condition,
-        standing: Option<&T>,
+        (standing, seen): (Option<&T>, &[(Ms, Ms)]),
         at: Moment,
         out: &mut Vec<Output<T>>,
     ) {
-        let turns = self.unseen.remove(condition).unwrap_or_default();
+        let turns = self.unseen.take(condition);
         for occurrence in turns.split_inclusive(|turn| !turn.turn().stands()) {
             let Some(last) = occurrence.last() else { continue };
             let told = self.told.get(condition).map(|told| place(&told.transition));
-            let worst = occurrence
-                .iter()
-                .filter(|turn| turn.turn().pages())
-                .min_by_key(|turn| turn.severity());
+            let worst = worst(occurrence.iter());
             let is_over = !last.turn().stands();
+            let is_told = is_over && self.spoken.contains(&last.key());
+            let begin = occurrence[0].time();
+            let was_seen = seen.iter().any(|(from, to)| begin <= *to && *from <= last.time());
             match (told, worst) {
                 (Some(_), Some(worst)) if is_over => {
-                    let event = DutyEvent::Past {
-                        raise: worst.clone(),
-                        clear: last.clone(),
-                        page: page_late(worst),
-                        decided_at: at.now,
-                    };
-                    out.push(Output::Duty(event));
+                    out.push(past_event((worst.clone(), last.clone()), at));
                 }
-                (Some(told), _) if place(last) < told => {}
+                // Duty staff saw it as a part of the one that they knew.
+                (None, Some(worst)) if is_told || is_over && was_seen => {
+                    out.push(past_event((worst.clone(), last.clone()), at));
+                }
+                (Some(told), _) if place(last) < told => {
+                    // A look ahead found the same later.
+                    if !is_over && let Some(raise) = occurrence.iter().find(|t| t.turn().pages()) {
+                        self.is_amended(raise, at, out);
+                    }
+                }
+                (Some(_), None) if is_told => self.end_again(last, at, out),
                 (None, None) => {}
                 (_, worst) => {
                     let holding = standing.filter(|_| !is_over).or(worst).map(Verdict::key);
                     self.tell_occurrence(occurrence, holding.as_ref(), is_over, at, out);
                 }
             }
+        }
+    }
+
+    /// What was told to have ended, and was taken back, has ended.
+    fn end_again(&mut self, end: &T, at: Moment, out: &mut Vec<Output<T>>) {
+        let condition = end.condition();
+        if let Some(told) = self.told.get(&condition).cloned() {
+            self.forget(&condition);
+            out.push(amend_event(told.transition, Some(end.clone()), None, at));
         }
     }
 
@@ -275,7 +320,9 @@ impl<T: Verdict> Duty<T> {
         for condition in gone {
             if let Some(told) = self.told.remove(&condition) {
                 self.quiet.remove(&condition);
-                out.push(amend_event(told.transition, None, None, at));
+                let was = told.transition;
+                let is = self.found.contains(&was.key()).then(|| was.clone());
+                out.push(amend_event(was, is, None, at));
             }
         }
         for (condition, turn) in standing.iter().filter(|(condition, _)| !open.contains(*condition))
@@ -319,26 +366,19 @@ impl<T: Verdict> Duty<T> {
     }
 
     /// The end that duty staff were told of is the end of an occurrence that began behind the hole: they saw the one before
-    /// it go on until then. It is listed as past; left open it would be told as standing.
-    fn end_unseen(&mut self, end: &T, was_told: bool, at: Moment, out: &mut Vec<Output<T>>) {
-        let condition = end.condition();
-        // A raise that the live lane dated otherwise is amended when the hole has closed.
-        let is_open = self.said.iter().any(|said| {
-            said.transition.condition() == condition && said.transition.turn().stands()
-        });
-        let Some(list) = self.unseen.get_mut(&condition) else { return };
-        if end.turn().stands() || !was_told || is_open {
+    /// it go on until then. What lies between is listed as past; left open it would be told as standing.
+    fn end_unseen(&mut self, end: T, was_told: bool, at: Moment, out: &mut Vec<Output<T>>) {
+        if end.turn().stands() {
             return;
         }
-        let begin = list.iter().rposition(|turn| !turn.turn().stands()).map_or(0, |over| over + 1);
-        let turns = list.split_off(begin);
-        if list.is_empty() {
-            self.unseen.remove(&condition);
-        }
-        let raises = turns.into_iter().filter(|turn| turn.turn().pages());
-        if let Some(raise) = raises.min_by_key(Verdict::severity) {
-            let (page, clear) = (page_late(&raise), end.clone());
-            out.push(Output::Duty(DutyEvent::Past { raise, clear, page, decided_at: at.now }));
+        let condition = end.condition();
+        let is_open = self.said.iter().any(|said| said.transition.condition() == condition);
+        // What the live lane dated otherwise is amended when the hole has closed.
+        if !was_told || is_open {
+            self.unseen.push_end(end);
+        } else {
+            let past = self.unseen.take_until(end);
+            out.extend(past.into_iter().map(|past| past_event(past, at)));
         }
     }
 
@@ -373,14 +413,28 @@ impl<T: Verdict> Duty<T> {
         let (over, kept): (Vec<Said<T>>, Vec<Said<T>>) =
             std::mem::take(&mut self.said).into_iter().partition(is_over);
         self.said = kept;
-        for said in over.into_iter().rev() {
+        let all: Vec<_> = over.iter().chain(&self.said).map(|said| &said.transition).collect();
+        let is_told = |key: &T::Key| self.spoken.contains(key);
+        let same: Vec<_> = over
+            .iter()
+            .rev()
+            .map(|said| {
+                let of = |turn: &&&T| turn.condition() == said.transition.condition();
+                let said_of = all.iter().filter(of).map(|turn| (turn.turn().stands(), turn.time()));
+                self.unseen.take_same(&said.transition, &said_of.collect::<Vec<_>>(), is_told)
+            })
+            .collect();
+        for (said, is) in over.into_iter().rev().zip(same) {
             let was = said.transition;
+            // The live lane came to it again after the settled one had found it.
+            if is.as_ref().is_some_and(|is| is.key() == was.key()) {
+                continue;
+            }
             let condition = was.condition();
             let is_last_word = match self.told.get(&condition) {
                 Some(told) => told.transition.key() == was.key(),
                 None => !was.turn().stands(),
             };
-            let is = self.take_unseen(&condition, was.turn());
             match (&is, said.before) {
                 _ if !is_last_word => {}
                 (Some(is), _) if is.turn().stands() => {
@@ -393,19 +447,9 @@ impl<T: Verdict> Duty<T> {
                 (Some(_), _) | (None, None) => self.forget(&condition),
             }
             let standing = self.told.get(&condition).map(|told| told.transition.clone());
+            is.iter().for_each(|is| self.speak(is.key()));
             out.push(amend_event(was, is, standing, at));
         }
-    }
-
-    /// The newest unseen transition of a condition that moves it the same way.
-    fn take_unseen(&mut self, condition: &T::Condition, turn: Turn) -> Option<T> {
-        let list = self.unseen.get_mut(condition)?;
-        let index = list.iter().rposition(|unseen| unseen.turn() == turn)?;
-        let found = list.remove(index);
-        if list.is_empty() {
-            self.unseen.remove(condition);
-        }
-        Some(found)
     }
 
     fn tell(&mut self, turn: T, page: Page, at: Moment, out: &mut Vec<Output<T>>) {
@@ -417,19 +461,22 @@ impl<T: Verdict> Duty<T> {
             };
             let before = self.told.get(&condition).and_then(|told| told.paged);
             let paged = [paged, before].into_iter().flatten().min();
-            self.speak(turn.key());
             self.stand(condition, turn.clone(), paged);
         } else {
             self.forget(&condition);
         }
+        self.speak(turn.key());
         out.push(turn_event(turn, page, at));
     }
 
     fn speak(&mut self, key: T::Key) {
-        if self.spoken.len() >= SPOKEN_MAX {
-            self.spoken.pop_front();
+        remember(&mut self.spoken, key);
+    }
+
+    fn note_found(&mut self, turn: &T) {
+        if turn.turn().stands() {
+            remember(&mut self.found, turn.key());
         }
-        self.spoken.push_back(key);
     }
 
     fn stand(&mut self, condition: T::Condition, transition: T, paged: Option<u8>) {
@@ -446,6 +493,13 @@ impl<T: Verdict> Duty<T> {
         self.told.remove(condition);
         self.quiet.remove(condition);
     }
+}
+
+fn remember<K>(keys: &mut VecDeque<K>, key: K) {
+    if keys.len() >= SPOKEN_MAX {
+        keys.pop_front();
+    }
+    keys.push_back(key);
 }
 
 /// Where a transition is in time.
@@ -489,6 +543,12 @@ pub fn page_late<T: Verdict>(turn: &T) -> Page {
 fn turn_event<T: Verdict>(transition: T, page: Page, at: Moment) -> Output<T> {
     let sample_at = at.sample_at.unwrap_or_else(|| transition.time());
     Output::Duty(DutyEvent::Turn { transition, page, sample_at, decided_at: at.now })
+}
+
+/// An occurrence that came and went behind a hole: listed as past, it never moves the alarm.
+fn past_event<T: Verdict>((raise, clear): Past<T>, at: Moment) -> Output<T> {
+    let page = page_late(&raise);
+    Output::Duty(DutyEvent::Past { raise, clear, page, decided_at: at.now })
 }
 
 fn amend_event<T: Verdict>(was: T, is: Option<T>, standing: Option<T>, at: Moment) -> Output<T> {
