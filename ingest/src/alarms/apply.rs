@@ -216,7 +216,9 @@ async fn page_at_head(
 ) -> Result<Option<AlarmChange>, StateError> {
     let head = format!("head:{key}");
     let Some(current) = current.filter(|current| current.active) else { return Ok(None) };
-    let is_the_same = current.body == to_body(turn.transition);
+    // What latched shows its worst, whatever milder holds now.
+    let is_milder = current.latching && severity_of(turn.transition) > current.severity;
+    let is_the_same = is_milder || current.body == to_body(turn.transition);
     if !is_the_same || was_paged(&current) || is_known(tx, &head).await? {
         return Ok(None);
     }
@@ -420,7 +422,8 @@ pub(super) fn demand_signature(occurrence: &mut Occurrence, page: Page) {
 fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
     let transition = turn.transition;
     if transition.kind == TransitionKind::Clear {
-        occurrence.cleared_at = Some(transition.t);
+        // Nothing ends before it began, whatever a clock that was set back says.
+        occurrence.cleared_at = Some(transition.t.max(occurrence.raised_at));
         return;
     }
     occurrence.suppressed_by = suppressed_by(transition);
@@ -433,7 +436,8 @@ fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
     }
     occurrence.severity_worst = occurrence.severity_worst.min(occurrence.severity);
     occurrence.latching |= transition.latching;
-    if turn.page.pages() {
+    let was_silent = occurrence.page == Page::Silent.as_str();
+    if turn.page.pages() || was_silent && turn.page == Page::LateUnsigned {
         turn.page.as_str().clone_into(&mut occurrence.page);
     }
 }

@@ -162,6 +162,34 @@ async fn a_latch_outlives_the_milder_level_after_it() {
     assert!(!reset.latched && reset.acked);
 }
 
+// Goal: a red alarm that latched while its readings were history, and fell to a milder level, calls somebody when the
+// gateway's data reach the present. Method: the evaluator says the milder level again, as a page.
+#[tokio::test]
+async fn a_latch_that_nobody_was_called_for_calls_at_the_head() {
+    let (state, _folder) = open().await;
+    let red = Transition { latching: true, ..transition(Raise, Red, 10) };
+    let milder = transition(LevelDown, Yellow, 20);
+    let history = vec![turn(red, Page::Silent, true), turn(milder.clone(), Page::Silent, true)];
+    apply(&state, history).await;
+    let called = apply(&state, vec![turn(milder, Page::Paged, true)]).await;
+    assert_eq!(called.iter().map(|change| change.pages).collect::<Vec<_>>(), [true]);
+    assert_eq!((called[0].occurrence.severity, outbox(&state).await.len()), (1, 1));
+}
+
+// Goal: what came and went in history is listed as worth a signature where it was severe, also if it began mild; and ends
+// no earlier than it began, also by a clock that was set back.
+#[tokio::test]
+async fn history_that_rose_is_listed_as_severe_and_ends_after_it_began() {
+    let (state, _folder) = open().await;
+    let mild = turn(transition(Raise, Yellow, 100), Page::Silent, true);
+    let worse = turn(transition(LevelUp, Red, 200), Page::LateUnsigned, true);
+    let end = Transition { segment: 1, ..transition(Clear, Red, 50) };
+    apply(&state, vec![mild, worse, turn(end, Page::Silent, true)]).await;
+    let listed = all(&state).await.remove(0);
+    assert_eq!((listed.page.as_str(), listed.active), ("late_unsigned", false));
+    assert_eq!(listed.cleared_at, Some(listed.raised_at));
+}
+
 // Two people sign the same alarm: the second gets a conflict with what is there; a repeated click is one signature.
 #[tokio::test]
 async fn second_signature_conflicts_and_a_repeated_click_does_not() {
