@@ -54,6 +54,8 @@ pub const SETTLE_ROWS_MAX: usize = 16_384;
 pub const SETTLE_TICK_ROWS_MAX: usize = 1_024;
 /// What a block counts for at least, rows.
 const SETTLE_BLOCK_ROWS: usize = 16;
+/// A block that was closed so long before it arrived is none of the present, ms: a gateway closes one at least each 10 s.
+const BACK_MS: Ms = 20_000;
 
 /// Why the settled lane stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +250,7 @@ impl<S: Step> Evaluator<S> {
         let key = block.key;
         let now = block.received_at;
         self.now = now;
+        let is_back = now - block.clock.closed_at > BACK_MS;
         let is_newest = self.order.is_after(key, self.live_key);
         // The fork may need the block before its turn; a clone is made only behind a hole.
         let copy = (is_newest && !self.order.is_next(key)).then(|| block.clone());
@@ -262,7 +265,8 @@ impl<S: Step> Evaluator<S> {
             out.push(Output::GivenUp { from, next });
             (_, stop) = self.settle(now, SETTLE_ROWS_MAX, reread, out);
         }
-        if self.order.is_run_through() {
+        let goes_on = self.is_on_unplaced() && (is_back || !self.order.knows(key.epoch));
+        if self.order.is_run_through() && !goes_on {
             self.at_head(now, moved, out);
         } else if is_newest && self.order.is_waiting(key) {
             if let Some(copy) = copy {
@@ -273,17 +277,20 @@ impl<S: Step> Evaluator<S> {
         }
     }
 
-    /// Several places become known one after the other: what the live lane decided on blocks that have none yet is
-    /// contradicted by nothing before the next block or tick.
+    /// Whether the live lane follows an epoch that has no place yet. As long as nothing of the present comes of one that has, it stays there:
+    /// several places may become known one after the other, some only when an older epoch has been silent for a while, and
+    /// what was said meanwhile would be taken back.
+    fn is_on_unplaced(&self) -> bool {
+        self.fork.is_some() && self.live_key.is_some_and(|key| !self.order.knows(key.epoch))
+    }
+
     fn settle_without_block(
         &mut self,
         reread: &mut dyn Reread<S>,
         out: &mut Vec<Output<S::Transition>>,
     ) {
         let moved = self.settle_on(SETTLE_ROWS_MAX, reread, out);
-        if self.live_key.is_none_or(|key| self.order.knows(key.epoch)) {
-            self.look_for_head(moved, out);
-        }
+        self.look_for_head(moved, out);
     }
 
     fn settle_on(
@@ -296,7 +303,7 @@ impl<S: Step> Evaluator<S> {
     }
 
     fn look_for_head(&mut self, moved: bool, out: &mut Vec<Output<S::Transition>>) {
-        if self.order.is_run_through() {
+        if self.order.is_run_through() && !self.is_on_unplaced() {
             self.at_head(self.now, moved, out);
         }
     }

@@ -3,7 +3,7 @@
 //! The alarm then stands as the settled evaluator says, but no signature is taken back and nobody is paged; what was
 //! told and what was found are both kept in the duty journal.
 
-use rules::{Transition, TransitionKind};
+use rules::{Severity, Transition, TransitionKind};
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 
@@ -62,11 +62,13 @@ pub(super) async fn apply(
     let earlier = told_occurrence(tx, amended.was).await?.filter(|told| told.id != newest.id);
     let Some(mut earlier) = earlier else {
         agree(&mut newest, &amended);
+        worsen(&mut newest, &amended);
         correct_end(&mut newest, &amended);
         newest.amends = Some(amended.word());
         return Ok(vec![keep(tx, newest, &amended, (key, amended.word()), decided_at).await?]);
     };
     correct_times(&mut earlier, &amended);
+    worsen(&mut earlier, &amended);
     earlier.amends = Some(amended.word_of_past());
     let past = (key.clone(), amended.word_of_past());
     let mut changes = vec![keep(tx, earlier, &amended, past, decided_at).await?];
@@ -155,6 +157,26 @@ fn correct_times(occurrence: &mut Occurrence, amended: &Amended<'_>) {
         (occurrence.since, occurrence.raised_at) = (is.since, is.t);
     }
     correct_end(occurrence, amended);
+}
+
+/// What was found to be worse than it was told is shown as such, and has to be signed if that needs it.
+fn worsen(occurrence: &mut Occurrence, amended: &Amended<'_>) {
+    let Some(is) = amended.is.filter(|is| is.kind != TransitionKind::Clear) else { return };
+    let severity = severity_of(is);
+    if severity >= occurrence.severity || occurrence.active {
+        return;
+    }
+    occurrence.severity = severity;
+    occurrence.severity_worst = occurrence.severity_worst.min(severity);
+    occurrence.source_level.clone_from(&is.source_level);
+    occurrence.body = to_body(is);
+    if needs_ack(is.level) {
+        demand_signature(occurrence, Page::LateUnsigned);
+    }
+    if severity <= i32::from(Severity::Orange.number()) && occurrence.page == Page::Silent.as_str()
+    {
+        Page::LateUnsigned.as_str().clone_into(&mut occurrence.page);
+    }
 }
 
 fn correct_end(occurrence: &mut Occurrence, amended: &Amended<'_>) {

@@ -300,8 +300,12 @@ impl<T: Verdict> Duty<T> {
         for turn in occurrence {
             let page = if spoken == Some(&turn.key()) {
                 page_unseen(turn, is_over, at)
+            } else if !turn.turn().pages() {
+                Page::Silent(Reason::Eased)
+            } else if turn.is_suppressed() {
+                Page::Silent(Reason::Suppressed)
             } else {
-                Page::Silent(if turn.turn().pages() { Reason::History } else { Reason::Eased })
+                page_late(turn)
             };
             self.tell(turn.clone(), page, at, out);
         }

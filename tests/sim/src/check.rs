@@ -66,6 +66,7 @@ impl World {
         }
         for (at, change) in std::mem::take(&mut self.findings.pages) {
             self.check_page(at, &change);
+            self.paged.push(change);
         }
     }
 
@@ -132,6 +133,7 @@ impl World {
         self.check_liveness();
         self.check_journal()?;
         self.check_duty()?;
+        self.check_episodes()?;
         Ok(())
     }
 

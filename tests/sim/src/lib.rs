@@ -19,6 +19,7 @@ mod clock;
 mod dice;
 mod disk;
 mod edge;
+mod episodes;
 mod fault;
 mod plant;
 mod report;

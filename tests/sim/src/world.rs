@@ -163,6 +163,8 @@ pub(crate) struct World {
     pub(crate) centre: Centre,
     pub(crate) findings: Findings,
     pub(crate) quiet_from: i64,
+    /// Every page.
+    pub(crate) paged: Vec<ingest::alarms::AlarmChange>,
     long_until: i64,
     mood_until: i64,
     full_until: i64,
@@ -214,6 +216,7 @@ impl World {
             centre,
             findings: Findings::default(),
             quiet_from: 0,
+            paged: Vec::new(),
             long_until: 0,
             mood_until: 0,
             full_until: 0,

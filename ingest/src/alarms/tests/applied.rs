@@ -243,6 +243,22 @@ async fn amends_neither_pages_nor_takes_a_signature_back() {
     assert_eq!(outbox(&state).await.len(), 1);
 }
 
+// Goal: what is over and is found to have been worse than it was listed is shown so, and as worth a signature.
+#[tokio::test]
+async fn what_was_worse_than_it_was_listed_is_shown_so() {
+    let (state, _folder) = open().await;
+    let mild = turn(transition(Raise, Blue, 10), Page::Silent, false);
+    let end = turn(transition(Clear, Blue, 30), Page::Silent, false);
+    apply(&state, vec![mild, end]).await;
+    let boxed = |kind, level, t| Box::new(transition(kind, level, t));
+    let (was, is) = (boxed(Raise, Blue, 10), Some(boxed(Raise, Red, 9)));
+    let amend = DutyEvent::Amend { was, is, standing: None, decided_at: NOW };
+    let changed = apply(&state, vec![amend]).await.remove(0);
+    let o = changed.occurrence;
+    assert_eq!((o.severity, o.severity_worst, o.page.as_str()), (1, 1, "late_unsigned"));
+    assert!(!o.active && !o.acked && o.needs_ack && !changed.pages);
+}
+
 // What is corrected is what was told, also where the alarm has come again since; and only an alarm that began for nothing
 // is called one that never was.
 #[tokio::test]

@@ -723,8 +723,8 @@ fn many_peaks_behind_a_hole_are_all_listed() {
     assert!(scene.evaluator.told().next().is_some(), "the last one stands");
 }
 
-// Several epochs get their places one after the other: what the live lane said on the blocks of the last is taken back by
-// none of the steps between.
+// Several epochs get their places one after the other, the last a while later: what the live lane said on its blocks is taken
+// back by none of the steps between, and it goes on meanwhile.
 #[test]
 fn places_that_become_known_together_contradict_nothing() {
     let mut scene = Scene::new();
@@ -741,10 +741,16 @@ fn places_that_become_known_together_contradict_nothing() {
     }
     let told = [(true, Page::Page, 71)];
     assert_eq!(scene.duty(), told);
-    scene.take(Record::Gone(vec![Span { epoch: 1, from: 46, to: 46 }]));
+    scene.block(45, 5.0, at(100));
     scene.take(Record::Chain { epoch: 2, last: 50 });
+    for (second, seq) in (100..130).zip(50..) {
+        scene.take(of(3, seq, second, if second < 110 { 60.0 } else { 5.0 }));
+        scene.tick(at(second));
+    }
+    let told = [told[0], (false, Page::Silent(Reason::Eased), 120)];
+    assert_eq!(scene.duty(), told);
     scene.take(Record::Chain { epoch: 3, last: 1 });
-    scene.take(of(3, 50, 100, 60.0));
+    scene.tick(at(130));
     assert!(!scene.evaluator.progress().is_forked);
     assert_eq!((scene.duty(), scene.amends()), (told.to_vec(), 0));
 }
