@@ -379,7 +379,7 @@ impl<T: Verdict> Duty<T> {
         let is_open = self.said.iter().any(|said| said.transition.condition() == condition);
         // What the live lane dated otherwise is amended when the hole has closed.
         if !was_told || is_open {
-            self.unseen.push_end(end);
+            out.extend(self.unseen.push_end(end).map(|past| past_event(past, at)));
         } else {
             let past = self.unseen.take_until(end);
             out.extend(past.into_iter().map(|past| past_event(past, at)));

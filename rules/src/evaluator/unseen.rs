@@ -48,11 +48,9 @@ impl<T: Verdict> Unseen<T> {
         self.0.remove(condition).unwrap_or_default()
     }
 
-    /// Keeps an end that was told already, where anything was found before it.
-    pub(super) fn push_end(&mut self, end: T) {
-        if let Some(list) = self.0.get_mut(&end.condition()) {
-            list.push(end);
-        }
+    /// Keeps an end that was told already, where anything was found before it: as [`Unseen::push`].
+    pub(super) fn push_end(&mut self, end: T) -> Option<Past<T>> {
+        if self.0.contains_key(&end.condition()) { self.push(end) } else { None }
     }
 
     /// The occurrences of a condition that began behind the hole, the last one ended by `end`.
@@ -66,8 +64,8 @@ impl<T: Verdict> Unseen<T> {
     }
 
     /// What was found in place of `was`: the nearest transition that moves the condition the same way, of the same
-    /// occurrence; not one that was told, but for `was` itself. `said`: what the live lane said of the condition, each with whether it stood after
-    /// that. Time segments count for nothing here: behind a hole the live lane may not know of one.
+    /// occurrence; not one that was told, but for `was` itself. `said`: what the live lane said of the condition, each with
+    /// whether it stood after that. Time segments count for nothing here: behind a hole the live lane may not know of one.
     pub(super) fn take_same(
         &mut self,
         was: &T,
