@@ -14,7 +14,7 @@ use crate::state::{Position, Snapshot};
 /// Name of the cursor and snapshot of the centre itself; no gateway can have it (it has a dot).
 pub const CENTRE: &str = "centre.";
 /// Version of what is stored here besides the engine.
-const STORED_VERSION: u32 = 5;
+const STORED_VERSION: u32 = 6;
 
 impl<E: Engines> Centre<E> {
     /// The version that snapshots of this centre carry.

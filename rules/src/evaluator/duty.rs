@@ -71,6 +71,8 @@ impl<T: Verdict> Said<T> {
     }
 }
 
+/// A transition that the settled lane found: its condition, whether it stands after it, its event time.
+type Found<T> = (<T as Verdict>::Condition, bool, Ms);
 type Standing<T> = BTreeMap<<T as Verdict>::Condition, T>;
 
 /// See the module.
@@ -84,8 +86,8 @@ pub(super) struct Duty<T: Verdict> {
     unseen: Unseen<T>,
     /// Keys that were told lately: none is told as new again.
     spoken: VecDeque<T::Key>,
-    /// Keys of raises that the settled lane has found lately: none of them is told never to have been.
-    found: VecDeque<T::Key>,
+    /// What the settled lane has found lately: none of it is told never to have been.
+    found: VecDeque<Found<T>>,
 }
 
 impl<T: Verdict> Default for Duty<T> {
@@ -325,7 +327,7 @@ impl<T: Verdict> Duty<T> {
             if let Some(told) = self.told.remove(&condition) {
                 self.quiet.remove(&condition);
                 let was = told.transition;
-                let is = self.found.contains(&was.key()).then(|| was.clone());
+                let is = self.was_found(&was).then(|| was.clone());
                 out.push(amend_event(was, is, None, at));
             }
         }
@@ -395,6 +397,7 @@ impl<T: Verdict> Duty<T> {
             return false;
         };
         let was = self.said.remove(index).transition;
+        self.redate(&was, turn);
         if let Some(told) =
             self.told.get(&condition).filter(|told| told.transition.key() == was.key())
         {
@@ -404,6 +407,15 @@ impl<T: Verdict> Duty<T> {
         let standing = self.told.get(&condition).map(|told| told.transition.clone());
         out.push(amend_event(was, Some(turn.clone()), standing, at));
         true
+    }
+
+    /// What comes back where a later word is taken back is what was found, not what it corrected.
+    fn redate(&mut self, was: &T, is: &T) {
+        let key = was.key();
+        let before = self.said.iter_mut().filter_map(|said| said.before.as_mut());
+        for told in before.filter(|told| told.transition.key() == key) {
+            told.transition = is.clone();
+        }
     }
 
     /// Corrects what the live lane said and the settled one did not find, newest first: by what it found of the same
@@ -451,7 +463,10 @@ impl<T: Verdict> Duty<T> {
                 (Some(_), _) | (None, None) => self.forget(&condition),
             }
             let standing = self.told.get(&condition).map(|told| told.transition.clone());
-            is.iter().for_each(|is| self.speak(is.key()));
+            if let Some(is) = &is {
+                self.speak(is.key());
+                self.redate(&was, is);
+            }
             out.push(amend_event(was, is, standing, at));
         }
     }
@@ -478,9 +493,17 @@ impl<T: Verdict> Duty<T> {
     }
 
     fn note_found(&mut self, turn: &T) {
-        if turn.turn().stands() {
-            remember(&mut self.found, turn.key());
-        }
+        remember(&mut self.found, (turn.condition(), turn.turn().stands(), turn.time()));
+    }
+
+    /// Whether the settled lane found the condition active in the occurrence that `was` is of; it may date it otherwise.
+    /// Time segments count for nothing, as in [`Unseen::take_same`].
+    fn was_found(&self, was: &T) -> bool {
+        let (condition, at) = (was.condition(), was.time());
+        let of = || self.found.iter().filter(|found| found.0 == condition);
+        let is_apart =
+            |t: Ms| of().any(|(_, stands, end)| !stands && at.min(t) < *end && *end < at.max(t));
+        of().any(|(_, stands, t)| *stands && !is_apart(*t))
     }
 
     fn stand(&mut self, condition: T::Condition, transition: T, paged: Option<u8>) {
