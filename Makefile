@@ -44,12 +44,14 @@ faults: servers failpoints ## N random rounds of faults over real processes (def
 	cargo build -p tests --bin davy-faults && \
 	target/debug/davy-faults --rounds $(or $(N),40) --jobs $(or $(JOBS),3) --seed $(or $(SEED),1)
 
-# Both programs with fail points, beside those without: docs/FAILPOINTS.md.
+# Both programs with fail points, beside those without: docs/FAILPOINTS.md. The packages are those of `make test`, so that
+# the dependencies are built once.
+PROGRAMS := -p gateway -p ingest -p tests --bin davy-gateway --bin davy-ingest
 failpoints:
-	cargo build -p gateway -p ingest --bins --features gateway/failpoints,ingest/failpoints
+	cargo build $(PROGRAMS) --features tests/demo,gateway/failpoints,ingest/failpoints
 	mkdir -p target/debug/failpoints
 	cp target/debug/davy-gateway target/debug/davy-ingest target/debug/failpoints/
-	cargo build -p gateway -p ingest --bins
+	cargo build $(PROGRAMS) --features tests/demo
 
 sim: ## simulate N seeds (default 500; N=100000 takes hours), each with faults it draws; SEED=n plays one again, FAULTS=a,b these
 	cargo run --release -q -p sim --bin davy-sim -- --seeds $(if $(SEED),1,$(or $(N),500)) --from $(or $(SEED),0) \
