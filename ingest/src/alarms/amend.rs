@@ -60,8 +60,9 @@ pub(super) async fn apply(
     }
     let Some(mut newest) = current_occurrence(tx, amended.was).await? else { return Ok(vec![]) };
     let earlier = told_occurrence(tx, amended.was).await?.filter(|told| told.id != newest.id);
+    let until = last_told(tx, &newest.id).await?;
     let Some(mut earlier) = earlier else {
-        agree(&mut newest, &amended);
+        agree(&mut newest, &amended, until);
         worsen(&mut newest, &amended);
         correct_end(&mut newest, &amended);
         newest.amends = Some(amended.word());
@@ -73,7 +74,7 @@ pub(super) async fn apply(
     let past = (key.clone(), amended.word_of_past());
     let mut changes = vec![keep(tx, earlier, &amended, past, decided_at).await?];
     if newest.active != amended.standing.is_some() {
-        agree(&mut newest, &amended);
+        agree(&mut newest, &amended, until);
         let line = (format!("{key}:newest"), amended.word());
         changes.push(keep(tx, newest, &amended, line, decided_at).await?);
     }
@@ -121,8 +122,18 @@ async fn told_occurrence(
     found.during("reading an occurrence")
 }
 
-/// Makes an occurrence stand as the settled evaluator says.
-fn agree(current: &mut Occurrence, amended: &Amended<'_>) {
+/// Event time of the newest transition that an occurrence was told of; `None` where there is none. What people did counts for
+/// nothing here.
+async fn last_told(tx: &DatabaseTransaction, occurrence: &str) -> Result<Option<i64>, StateError> {
+    let of = duty::Entity::find().filter(duty::Column::OccurrenceId.eq(occurrence));
+    let by_nobody = of.filter(duty::Column::Actor.is_null());
+    let last = by_nobody.order_by_desc(duty::Column::EventTime).one(tx).await;
+    Ok(last.during("reading the duty journal")?.map(|line| line.event_time))
+}
+
+/// Makes an occurrence stand as the settled evaluator says. Where that found no end of it, it lasted until `until`, the last
+/// that was told of it.
+fn agree(current: &mut Occurrence, amended: &Amended<'_>, until: Option<i64>) {
     match amended.standing {
         Some(standing) => {
             if needs_ack(standing.level) {
@@ -136,11 +147,16 @@ fn agree(current: &mut Occurrence, amended: &Amended<'_>) {
             current.severity_worst = current.severity_worst.min(current.severity);
             current.source_level.clone_from(&standing.source_level);
             current.body = to_body(standing);
+            list_as_late(current);
         }
         None => {
             if let Step::To(axes) = axes_of(current).step(Event::Clear, current.latching) {
                 set_axes(current, axes);
-                let t = amended.is.map_or(amended.was.t, |is| is.t);
+                let t = match amended.is {
+                    Some(is) if is.kind == TransitionKind::Clear => is.t,
+                    Some(is) => until.map_or(is.t, |until| until.max(is.t)),
+                    None => amended.was.t,
+                };
                 // Nothing ends before it began, whatever ended it.
                 current.cleared_at = Some(t.max(current.raised_at));
             }
@@ -173,8 +189,14 @@ fn worsen(occurrence: &mut Occurrence, amended: &Amended<'_>) {
     if needs_ack(is.level) {
         demand_signature(occurrence, Page::LateUnsigned);
     }
-    if severity <= i32::from(Severity::Orange.number()) && occurrence.page == Page::Silent.as_str()
-    {
+    list_as_late(occurrence);
+}
+
+/// Red and orange are never listed as nothing to sign, however they came to be so.
+fn list_as_late(occurrence: &mut Occurrence) {
+    let is_severe = occurrence.severity <= i32::from(Severity::Orange.number());
+    let is_suppressed = occurrence.suppressed_by.is_some();
+    if is_severe && !is_suppressed && occurrence.page == Page::Silent.as_str() {
         Page::LateUnsigned.as_str().clone_into(&mut occurrence.page);
     }
 }

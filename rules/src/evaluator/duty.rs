@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::output::{DutyEvent, Output, Page, Reason};
+use super::output::{DutyEvent, Output, Page, Reason, skip_between};
 use super::resume::StandingAlarm;
 use super::step::{Ms, Verdict};
 use super::unseen::{Past, Unseen, worst};
@@ -181,6 +181,7 @@ impl<T: Verdict> Duty<T> {
         at: Moment,
         out: &mut Vec<Output<T>>,
     ) {
+        let first = out.len();
         let conditions = self.unseen.conditions();
         let seen: Vec<_> = conditions.iter().map(|condition| self.seen_active(condition)).collect();
         self.drop_contradicted(at, out, |said| said.by == By::Block || said.is_before(settled_to));
@@ -188,6 +189,7 @@ impl<T: Verdict> Duty<T> {
             self.tell_unseen(condition, (standing.get(condition), seen), at, out);
         }
         self.reconcile(standing, at, out);
+        skip_between(&mut out[first..]);
     }
 
     /// The live lane has passed `to` and has not confirmed what a tick decided before that.
@@ -199,8 +201,10 @@ impl<T: Verdict> Duty<T> {
         out: &mut Vec<Output<T>>,
     ) {
         if self.said.iter().any(|said| said.by == By::Tick && said.is_before(to)) {
+            let first = out.len();
             self.drop_contradicted(at, out, |said| said.by == By::Tick && said.is_before(to));
             self.reconcile(standing, at, out);
+            skip_between(&mut out[first..]);
         }
     }
 

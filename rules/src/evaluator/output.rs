@@ -1,6 +1,7 @@
 //! What the evaluator says: verdicts for the journal, and what duty staff are told.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::record::BlockKey;
 use super::record::RereadError;
@@ -116,4 +117,22 @@ pub enum Reason {
     History,
     /// Approved work or a calibration suppresses it.
     Suppressed,
+}
+
+/// Corrections that are made together say how an alarm stands after the last of them, not how it would have stood between two:
+/// what stood for no moment must not move the alarm. A turn in between is told on what stands before it.
+pub(super) fn skip_between<T: Verdict>(out: &mut [Output<T>]) {
+    let mut after: BTreeMap<T::Condition, Option<T>> = BTreeMap::new();
+    for output in out.iter_mut().rev() {
+        match output {
+            Output::Duty(DutyEvent::Turn { transition, .. }) => {
+                after.remove(&transition.condition());
+            }
+            Output::Duty(DutyEvent::Amend { was, standing, .. }) => {
+                let last = after.entry(was.condition()).or_insert_with(|| standing.clone());
+                standing.clone_from(last);
+            }
+            _ => {}
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use ingest::alarms::AlarmChange;
+use ingest::alarms::{AlarmChange, OccurrenceFilter};
 use ingest::evaluate::{self, Board, CatalogueEngines, Cursor, Listener, Said};
 use ingest::live::Live;
 use ingest::log::writer::{Told, WriteError, Writer};
@@ -94,6 +94,9 @@ pub(crate) struct Centre {
     pub(crate) ever: BTreeSet<(String, u64, u64)>,
     pub(crate) has_facts: bool,
     pub(crate) backup: Option<Backup>,
+    /// Alarms that stood on the list when the log alone was put back, as `rule|site/object`: the log may know nothing of them.
+    pub(crate) stood: BTreeSet<String>,
+    was_log_put_back: bool,
     runtime: Arc<Runtime>,
     engines: CatalogueEngines,
 }
@@ -185,6 +188,8 @@ impl Centre {
             ever: BTreeSet::new(),
             has_facts: true,
             backup: None,
+            stood: BTreeSet::new(),
+            was_log_put_back: false,
             runtime,
             engines,
         })
@@ -272,6 +277,17 @@ impl Centre {
             log_id,
         });
         self.archive_new(findings);
+        if std::mem::take(&mut self.was_log_put_back) {
+            self.note_standing()?;
+        }
+        Ok(())
+    }
+
+    fn note_standing(&mut self) -> Result<()> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let active = self.ask(running.state.occurrences(&OccurrenceFilter::default()))?;
+        let standing = active.into_iter().filter(|o| o.active);
+        self.stood.extend(standing.map(|o| format!("{}|{}/{}", o.rule, o.site, o.scope)));
         Ok(())
     }
 
@@ -583,6 +599,7 @@ impl Centre {
         }
         self.truncate(backup.archived);
         findings.count(if is_whole { "restores, log and state" } else { "restores, log alone" }, 1);
+        self.was_log_put_back |= !is_whole;
         Ok(())
     }
 }

@@ -364,10 +364,20 @@ impl World {
         self.findings.count("verdicts", journal.len() as u64);
         let log = running.worker.log();
         let (fresh, said) = replay(self.ground.engines(), log, &records)?;
-        // A log that was put back has facts later than they were met first: the evidence may name them otherwise.
+        // A log that was put back has facts later than they were met first: the evidence may name them otherwise. It may also
+        // begin behind an alarm that stood, which is not raised again then.
+        let stood = &self.centre.stood;
+        let is_of = |key: &str| {
+            stood
+                .iter()
+                .any(|of| key.split('\t').nth(1).is_some_and(|k| k.starts_with(of.as_str())))
+        };
         let named = |lines: &[String]| -> Vec<String> {
-            let bare = |line: &String| line.rsplit_once('\t').map_or("", |(key, _)| key).to_owned();
-            if self.has(Fault::OldLog) { lines.iter().map(bare).collect() } else { lines.to_vec() }
+            if !self.has(Fault::OldLog) {
+                return lines.to_vec();
+            }
+            let keys = lines.iter().filter_map(|line| Some(line.rsplit_once('\t')?.0));
+            keys.filter(|key| !is_of(key)).map(str::to_owned).collect()
         };
         let (there, here) = (named(&fresh), named(&journal));
         self.findings.expect(

@@ -259,6 +259,46 @@ async fn what_was_worse_than_it_was_listed_is_shown_so() {
     assert!(!o.active && !o.acked && o.needs_ack && !changed.pages);
 }
 
+// The same where it still stands: red is never listed as nothing to sign, and nobody is called for history.
+#[tokio::test]
+async fn history_that_stands_and_was_worse_is_listed_as_late() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![turn(transition(Raise, Yellow, 10), Page::Silent, true)]).await;
+    let boxed = |level, t| Box::new(transition(Raise, level, t));
+    let (was, is) = (boxed(Yellow, 10), Some(boxed(Red, 5)));
+    let amend = DutyEvent::Amend { was, standing: is.clone(), is, decided_at: NOW };
+    let milder = turn(transition(LevelDown, Yellow, 12), Page::Silent, true);
+    let changed = apply(&state, vec![amend, milder]).await.remove(0);
+    let o = changed.occurrence;
+    assert_eq!((o.severity, o.page.as_str()), (1, "late_unsigned"));
+    assert!(o.active && !o.acked && o.needs_ack && !changed.pages);
+}
+
+// An older raise and its end, found again in a log that was put back, join the alarm that stands: it shows the time of both.
+#[tokio::test]
+async fn an_older_raise_that_joins_an_alarm_moves_its_beginning() {
+    let (state, _folder) = open().await;
+    let late = |kind, t| turn(transition(kind, Red, t), Page::LateUnsigned, true);
+    apply(&state, vec![event(Raise, Red, 50), late(Raise, 10)]).await;
+    let o = all(&state).await.remove(0);
+    assert_eq!((o.raised_at, o.active, o.page.as_str()), (10, true, "paged"));
+    // A later one says nothing of the beginning.
+    apply(&state, vec![late(Raise, 60)]).await;
+    assert_eq!(all(&state).await.remove(0).raised_at, 10);
+}
+
+// It is over, and the settled evaluator knows no end of it: it lasted at least until the last that was told of it.
+#[tokio::test]
+async fn what_is_over_without_an_end_lasted_until_it_was_last_told() {
+    let (state, _folder) = open().await;
+    apply(&state, vec![event(Raise, Orange, 10), event(LevelUp, Red, 40)]).await;
+    let raise = || Box::new(transition(Raise, Orange, 10));
+    let over =
+        DutyEvent::Amend { was: raise(), is: Some(raise()), standing: None, decided_at: NOW };
+    let o = apply(&state, vec![over]).await.remove(0).occurrence;
+    assert_eq!((o.active, o.raised_at, o.cleared_at), (false, 10, Some(40)));
+}
+
 // What is corrected is what was told, also where the alarm has come again since; and only an alarm that began for nothing
 // is called one that never was.
 #[tokio::test]

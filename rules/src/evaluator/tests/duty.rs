@@ -67,3 +67,24 @@ fn what_comes_back_is_what_was_found() {
     let told: Vec<_> = duty.told().map(|(turn, is_paged)| (turn.t, is_paged)).collect();
     assert_eq!(told, [(40, true)]);
 }
+
+// Of one occurrence the live lane made two. Putting that right, nothing says on the way that the alarm stands: at no moment
+// did it stand again, and the list would move its newest alarm for it.
+#[test]
+fn corrections_made_together_say_how_it_stands_after_them() {
+    let mut duty = Duty::default();
+    let mut said = Vec::new();
+    duty.settled(turn(true, 20), at(20), &mut said);
+    for (raised, t) in [(false, 124), (true, 149), (false, 216)] {
+        duty.live(turn(raised, t), By::Block, at(t), &mut said);
+    }
+    duty.behind(turn(false, 196), at(300), &mut said);
+    duty.join(&BTreeMap::new(), (0, 300), at(300), &mut said);
+    let standing = said.iter().filter_map(|output| match output {
+        Output::Duty(DutyEvent::Amend { standing, .. }) => Some(standing.as_ref().map(|s| s.t)),
+        _ => None,
+    });
+    let standing: Vec<_> = standing.collect();
+    assert!(!standing.is_empty() && standing.iter().all(Option::is_none), "{standing:?}");
+    assert_eq!(duty.told().count(), 0);
+}
