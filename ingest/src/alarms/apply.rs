@@ -330,8 +330,6 @@ async fn change(
             let asks = calls_first(&occurrence, turn);
             if asks {
                 turn.page.as_str().clone_into(&mut occurrence.page);
-            }
-            if begin_no_later(&mut occurrence, transition) || asks {
                 occurrence = save(tx, occurrence).await?;
             }
             Ok(Some(Applied { kind, occurrence, asks }))
@@ -420,17 +418,6 @@ pub(super) fn demand_signature(occurrence: &mut Occurrence, page: Page) {
     }
 }
 
-/// An older raise joins an alarm that stands: a log that was put back is judged again under a list that has gone on. The
-/// alarm then shows the time of both. Tells whether that changed anything.
-fn begin_no_later(occurrence: &mut Occurrence, transition: &Transition) -> bool {
-    let is_older = transition.t < occurrence.raised_at;
-    if transition.kind != TransitionKind::Raise || !occurrence.active || !is_older {
-        return false;
-    }
-    (occurrence.since, occurrence.raised_at) = (transition.since, transition.t);
-    true
-}
-
 /// Takes over time, severity and evidence of a transition that goes on with an occurrence.
 fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
     let transition = turn.transition;
@@ -439,7 +426,6 @@ fn follow(occurrence: &mut Occurrence, turn: &Turn<'_>) {
         occurrence.cleared_at = Some(transition.t.max(occurrence.raised_at));
         return;
     }
-    begin_no_later(occurrence, transition);
     occurrence.suppressed_by = suppressed_by(transition);
     // What latched is what a person must see, with its reason, however much milder it has become.
     let is_milder = severity_of(transition) > occurrence.severity;

@@ -123,8 +123,12 @@ impl World {
 
     fn check_episode(&mut self, episode: &Episode, shown: &Shown) {
         let by = shown.of(episode);
-        let mut past = shown.rows("past").map(|row| row.event_time);
-        if past.any(|t| episode.overlaps(t, Some(t))) {
+        // An older raise that a log put back brings joins the alarm that stands, in its history: taking over its time would let
+        // its end be the end of the alarm.
+        let joins = |kind: &str| self.has(Fault::OldLog) && matches!(kind, "raise" | "level_up");
+        let is_line = |row: &&HistoryRow| row.kind == "past" || joins(&row.kind);
+        let mut lines = shown.history.iter().filter(is_line).map(|row| row.event_time);
+        if lines.any(|t| episode.overlaps(t, Some(t))) {
             return;
         }
         let is_once = by.iter().filter(|o| was_paged(o) && !is_never(o)).count() <= 1;

@@ -274,19 +274,6 @@ async fn history_that_stands_and_was_worse_is_listed_as_late() {
     assert!(o.active && !o.acked && o.needs_ack && !changed.pages);
 }
 
-// An older raise and its end, found again in a log that was put back, join the alarm that stands: it shows the time of both.
-#[tokio::test]
-async fn an_older_raise_that_joins_an_alarm_moves_its_beginning() {
-    let (state, _folder) = open().await;
-    let late = |kind, t| turn(transition(kind, Red, t), Page::LateUnsigned, true);
-    apply(&state, vec![event(Raise, Red, 50), late(Raise, 10)]).await;
-    let o = all(&state).await.remove(0);
-    assert_eq!((o.raised_at, o.active, o.page.as_str()), (10, true, "paged"));
-    // A later one says nothing of the beginning.
-    apply(&state, vec![late(Raise, 60)]).await;
-    assert_eq!(all(&state).await.remove(0).raised_at, 10);
-}
-
 // It is over, and the settled evaluator knows no end of it: it lasted at least until the last that was told of it.
 #[tokio::test]
 async fn what_is_over_without_an_end_lasted_until_it_was_last_told() {
