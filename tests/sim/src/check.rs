@@ -364,20 +364,20 @@ impl World {
         self.findings.count("verdicts", journal.len() as u64);
         let log = running.worker.log();
         let (fresh, said) = replay(self.ground.engines(), log, &records)?;
-        // A log that was put back has facts later than they were met first: the evidence may name them otherwise. It may also
-        // begin behind an alarm that stood, which is not raised again then.
+        // Of a log that was put back and has evicted its beginning the journal keeps what was judged on the lost one: evidence may
+        // name a fact that was met earlier there, and an alarm that stood is taken up, not raised again.
+        let is_judged_again = log.reader()?.is_whole()? || !self.has(Fault::OldLog);
         let stood = &self.centre.stood;
-        let is_of = |key: &str| {
-            stood
-                .iter()
-                .any(|of| key.split('\t').nth(1).is_some_and(|k| k.starts_with(of.as_str())))
+        let stands = |key: &str| {
+            let key = key.split('\t').nth(1).unwrap_or_default();
+            stood.iter().any(|of| key.starts_with(of.as_str()))
         };
         let named = |lines: &[String]| -> Vec<String> {
-            if !self.has(Fault::OldLog) {
+            if is_judged_again {
                 return lines.to_vec();
             }
             let keys = lines.iter().filter_map(|line| Some(line.rsplit_once('\t')?.0));
-            keys.filter(|key| !is_of(key)).map(str::to_owned).collect()
+            keys.filter(|key| !stands(key)).map(str::to_owned).collect()
         };
         let (there, here) = (named(&fresh), named(&journal));
         self.findings.expect(
