@@ -366,7 +366,9 @@ impl World {
         let (fresh, said) = replay(self.ground.engines(), log, &records)?;
         // Of a log that was put back and has evicted its beginning the journal keeps what was judged on the lost one: evidence may
         // name a fact that was met earlier there, and an alarm that stood is taken up, not raised again.
-        let is_judged_again = log.reader()?.is_whole()? || !self.has(Fault::OldLog);
+        let is_whole = log.reader()?.is_whole()?;
+        self.findings.count("logs that evicted", u64::from(!is_whole));
+        let is_judged_again = is_whole || !self.has(Fault::OldLog);
         let stood = &self.centre.stood;
         let stands = |key: &str| {
             let key = key.split('\t').nth(1).unwrap_or_default();

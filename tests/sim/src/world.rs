@@ -187,7 +187,7 @@ impl World {
         for number in 0..gateways {
             let clock = Arc::new(EdgeClock::new(time.clone()));
             let small = has(Fault::SmallSpool) && dice.chance(0.5);
-            let spool_max = if small { 120 << 10 } else { 8 << 20 };
+            let spool_max = if small { 64 << 10 } else { 8 << 20 };
             edges.push(Edge::new(folder.path(), number, clock, spool_max)?);
             plants.push(Plant::new(&mut dice, seconds, seconds));
         }
@@ -201,8 +201,8 @@ impl World {
             ground.engines.clone(),
         )?;
         if has(Fault::SmallLog) && dice.chance(0.5) {
-            centre.log_max = 600 << 10;
-            centre.quota = 300 << 10;
+            centre.log_max = 200 << 10;
+            centre.quota = 100 << 10;
         }
         Ok(Self {
             seed,
@@ -416,7 +416,9 @@ impl World {
             ];
             let mood = self.dice.pick(&moods);
             self.centre.store.lock().mood = mood;
-            self.mood_until = now + self.dice.between(1_000, 20_000);
+            // Now and then for so long that a small log has to hold what is not stored.
+            let longest = if self.dice.chance(0.2) { 300_000 } else { 20_000 };
+            self.mood_until = now + self.dice.between(1_000, longest);
         } else if now >= self.mood_until {
             self.centre.store.lock().mood = Mood::Well;
         }
