@@ -277,9 +277,9 @@ impl<S: Step> Evaluator<S> {
         }
     }
 
-    /// Whether the live lane follows an epoch that has no place yet. As long as nothing of the present comes of one that has, it stays there:
-    /// several places may become known one after the other, some only when an older epoch has been silent for a while, and
-    /// what was said meanwhile would be taken back.
+    /// Whether the live lane follows an epoch that has no place yet. As long as nothing of the present comes of one that has, it
+    /// stays there: several places may become known one after the other, some only when an older epoch has been silent for a
+    /// while, and what was said meanwhile would be taken back.
     fn is_on_unplaced(&self) -> bool {
         self.fork.is_some() && self.live_key.is_some_and(|key| !self.order.knows(key.epoch))
     }

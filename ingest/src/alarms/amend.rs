@@ -60,7 +60,10 @@ pub(super) async fn apply(
     }
     let Some(mut newest) = current_occurrence(tx, amended.was).await? else { return Ok(vec![]) };
     let earlier = told_occurrence(tx, amended.was).await?.filter(|told| told.id != newest.id);
-    let until = last_told(tx, &newest.id).await?;
+    let until = match (amended.is, amended.standing) {
+        (Some(is), None) if is.kind != TransitionKind::Clear => last_told(tx, &newest.id).await?,
+        _ => None,
+    };
     let Some(mut earlier) = earlier else {
         agree(&mut newest, &amended, until);
         worsen(&mut newest, &amended);
@@ -147,7 +150,7 @@ fn agree(current: &mut Occurrence, amended: &Amended<'_>, until: Option<i64>) {
             current.severity_worst = current.severity_worst.min(current.severity);
             current.source_level.clone_from(&standing.source_level);
             current.body = to_body(standing);
-            list_as_late(current);
+            list_as_late(current, standing);
         }
         None => {
             if let Step::To(axes) = axes_of(current).step(Event::Clear, current.latching) {
@@ -189,14 +192,13 @@ fn worsen(occurrence: &mut Occurrence, amended: &Amended<'_>) {
     if needs_ack(is.level) {
         demand_signature(occurrence, Page::LateUnsigned);
     }
-    list_as_late(occurrence);
+    list_as_late(occurrence, is);
 }
 
-/// Red and orange are never listed as nothing to sign, however they came to be so.
-fn list_as_late(occurrence: &mut Occurrence) {
+/// Red and orange are never listed as nothing to sign, however they came to be so; `found`: what made them so.
+fn list_as_late(occurrence: &mut Occurrence, found: &Transition) {
     let is_severe = occurrence.severity <= i32::from(Severity::Orange.number());
-    let is_suppressed = occurrence.suppressed_by.is_some();
-    if is_severe && !is_suppressed && occurrence.page == Page::Silent.as_str() {
+    if is_severe && !found.is_suppressed() && occurrence.page == Page::Silent.as_str() {
         Page::LateUnsigned.as_str().clone_into(&mut occurrence.page);
     }
 }

@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::output::{DutyEvent, Output, Page, Reason, skip_between};
 use super::resume::StandingAlarm;
 use super::step::{Ms, Verdict};
-use super::unseen::{Past, Unseen, worst};
+use super::unseen::{Past, Unseen, is_apart, worst};
 
 /// Age of a sample beyond which nobody is paged for it, ms (design §7).
 pub const PAGE_HORIZON_MS: Ms = 15 * 60_000;
 /// Most decisions of the live lane kept for comparison; beyond it the oldest is no longer compared.
 pub const SAID_MAX: usize = 4_096;
-/// Keys remembered as told, and as found.
+/// Keys remembered as told, and turns as found.
 pub const SPOKEN_MAX: usize = 1_024;
 /// 橙: the mildest severity that enters the duty list late.
 const ORANGE: u8 = 2;
@@ -503,11 +503,11 @@ impl<T: Verdict> Duty<T> {
     /// Whether the settled lane found the condition active in the occurrence that `was` is of; it may date it otherwise.
     /// Time segments count for nothing, as in [`Unseen::take_same`].
     fn was_found(&self, was: &T) -> bool {
-        let (condition, at) = (was.condition(), was.time());
-        let of = || self.found.iter().filter(|found| found.0 == condition);
-        let is_apart =
-            |t: Ms| of().any(|(_, stands, end)| !stands && at.min(t) < *end && *end < at.max(t));
-        of().any(|(_, stands, t)| *stands && !is_apart(*t))
+        let condition = was.condition();
+        let of = self.found.iter().filter(|found| found.0 == condition);
+        let turns: Vec<_> = of.map(|(_, stands, t)| (*stands, *t)).collect();
+        let is_same = |t: Ms| !is_apart(turns.iter().copied(), true, (was.time(), t));
+        turns.iter().any(|(stands, t)| *stands && is_same(*t))
     }
 
     fn stand(&mut self, condition: T::Condition, transition: T, paged: Option<u8>) {

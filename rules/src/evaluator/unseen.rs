@@ -76,11 +76,7 @@ impl<T: Verdict> Unseen<T> {
         let list = self.0.get_mut(&condition)?;
         let stands = was.turn().stands();
         let found: Vec<_> = list.iter().map(|turn| (turn.turn().stands(), turn.time())).collect();
-        // Between the two the condition turned round: they are of two occurrences.
-        let is_apart = |a: Ms, b: Ms| {
-            let mut between = found.iter().chain(said).filter(|(s, _)| *s != stands);
-            between.any(|(_, at)| a.min(b) < *at && *at < a.max(b))
-        };
+        let is_apart = |a, b| is_apart(found.iter().chain(said).copied(), stands, (a, b));
         let at = was.time();
         let same = list.iter().enumerate().filter(|(_, turn)| turn.turn() == was.turn());
         let same = same.filter(|(_, turn)| {
@@ -102,6 +98,16 @@ impl<T: Verdict> Unseen<T> {
             self.0.remove(condition);
         }
     }
+}
+
+/// Whether a condition turned round between two times at which it moved the same way: they are of two occurrences. `turns`:
+/// whether it stood after each turn, and when that was; `stands`: whether it did after the two.
+pub(super) fn is_apart(
+    mut turns: impl Iterator<Item = (bool, Ms)>,
+    stands: bool,
+    (a, b): (Ms, Ms),
+) -> bool {
+    turns.any(|(stood, at)| stood != stands && a.min(b) < at && at < a.max(b))
 }
 
 /// The worst raise of an occurrence.

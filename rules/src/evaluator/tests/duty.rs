@@ -23,29 +23,28 @@ fn amended(said: &[Output<Move>]) -> Vec<(Ms, Option<Ms>)> {
     said.iter().filter_map(of).collect()
 }
 
+/// What is amended of an alarm that stood at a start, raised at 80, where only an occurrence from `raise` to `clear` is found.
+fn amended_where_found(raise: Ms, clear: Ms) -> Vec<(Ms, Option<Ms>)> {
+    let mut duty =
+        Duty::resumed(vec![StandingAlarm { transition: turn(true, 80), is_paged: true }]);
+    let mut said = Vec::new();
+    duty.behind(turn(true, raise), at(300), &mut said);
+    duty.behind(turn(false, clear), at(300), &mut said);
+    duty.join(&BTreeMap::new(), (0, 300), at(300), &mut said);
+    assert_eq!(duty.told().count(), 0);
+    amended(&said)
+}
+
 // An alarm that stood at a start is found to have begun and ended at other times: it is over, and it has been.
 #[test]
 fn a_standing_alarm_that_is_dated_otherwise_has_been() {
-    let raised = StandingAlarm { transition: turn(true, 80), is_paged: true };
-    let mut duty = Duty::resumed(vec![raised]);
-    let mut said = Vec::new();
-    duty.behind(turn(true, 40), at(300), &mut said);
-    duty.behind(turn(false, 120), at(300), &mut said);
-    duty.join(&BTreeMap::new(), (0, 300), at(300), &mut said);
-    assert_eq!(amended(&said), [(80, Some(80))]);
-    assert_eq!(duty.told().count(), 0);
+    assert_eq!(amended_where_found(40, 120), [(80, Some(80))]);
 }
 
 // The same where the time told lies outside of what was found: another occurrence, and the one told never was.
 #[test]
 fn a_standing_alarm_of_another_occurrence_never_was() {
-    let raised = StandingAlarm { transition: turn(true, 80), is_paged: true };
-    let mut duty = Duty::resumed(vec![raised]);
-    let mut said = Vec::new();
-    duty.behind(turn(true, 20), at(300), &mut said);
-    duty.behind(turn(false, 60), at(300), &mut said);
-    duty.join(&BTreeMap::new(), (0, 300), at(300), &mut said);
-    assert_eq!(amended(&said), [(80, None)]);
+    assert_eq!(amended_where_found(20, 60), [(80, None)]);
 }
 
 // A raise is corrected, then the end that was told after it is taken back: the corrected raise comes back, not the one that it
